@@ -1,0 +1,136 @@
+use crate::{Destination, Instance};
+use ipnet::IpNet;
+use linkspan_net_types::{IfName, Port, Protocol};
+use std::net::IpAddr;
+
+/// What keeps rules from being written, planned or loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A port cannot be published at an address of the other family.
+    #[error("host address `{at}` and container address `{to}` are of two families")]
+    Family {
+        /// The host's address.
+        at: IpAddr,
+        /// The container's address.
+        to: IpAddr,
+    },
+    /// The kernel translates nothing that comes from `::1`.
+    #[error("port {port} at ::1 cannot be published by address translation")]
+    Ipv6Loopback {
+        /// The host's port.
+        port: Port,
+    },
+    /// The port of the host leads to another container already.
+    #[error("port {port}/{protocol} at {} leads to {holder} already", At(.at))]
+    PortTaken {
+        /// The transport protocol.
+        protocol: Protocol,
+        /// The host's address; `None` is each of them.
+        at: Option<IpAddr>,
+        /// The host's port.
+        port: Port,
+        /// Where it leads.
+        holder: Destination,
+    },
+    /// The bridge is there with other rules.
+    #[error("bridge `{bridge}` has other rules already")]
+    BridgeTaken {
+        /// The bridge.
+        bridge: IfName,
+    },
+    /// Two networks claim the same addresses.
+    #[error("subnet {subnet} of `{bridge}` overlaps {other} of `{holder}`")]
+    Overlap {
+        /// The subnet that is refused.
+        subnet: IpNet,
+        /// Its bridge.
+        bridge: IfName,
+        /// The subnet that is there.
+        other: IpNet,
+        /// The bridge of that one.
+        holder: IfName,
+    },
+    /// A table of this name was made by someone else.
+    #[error("table `inet {instance}` is not ours")]
+    ForeignTable {
+        /// The name.
+        instance: Instance,
+    },
+    /// The table was made by a version with other rules; once it is removed it can be made again.
+    #[error("table `inet {instance}` has layout {seen}, not {}", crate::nftables::LAYOUT)]
+    Layout {
+        /// The name of the table.
+        instance: Instance,
+        /// The layout it has.
+        seen: u32,
+    },
+    /// Rules for IPv6 are wanted where IPv6 or `ip6tables` is missing.
+    #[error("IPv6 rules are wanted, but IPv6 or ip6tables is missing")]
+    NoIpv6,
+    /// The kernel refused a step; of its transaction nothing was done.
+    #[cfg(feature = "kernel")]
+    #[error("cannot {step}{}", Said(.text.as_deref()))]
+    Refused {
+        /// The step, and how many others left with it.
+        step: String,
+        /// The kernel's own words, where it gave any.
+        text: Option<String>,
+        /// The reason.
+        source: linkspan_net_types::Errno,
+    },
+    /// Others changed the rules between each look and the change that followed from it.
+    #[cfg(feature = "kernel")]
+    #[error("table `inet {instance}` changed each time before the change could be made")]
+    Overtaken {
+        /// The name of the table.
+        instance: Instance,
+        /// The last refusal.
+        source: linkspan_net_types::Errno,
+    },
+    /// The kernel could not be asked.
+    #[cfg(feature = "kernel")]
+    #[error("cannot speak with nftables")]
+    Netlink(#[from] linkspan_netlink::Error),
+    /// A program could not be started, or not be spoken with.
+    #[cfg(feature = "kernel")]
+    #[error("cannot run `{program}`")]
+    Run {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A program refused.
+    #[cfg(feature = "kernel")]
+    #[error("`{program}` failed: {}", .said.trim())]
+    Failed {
+        /// Its name.
+        program: &'static str,
+        /// The line of the text that it refused, where it named one.
+        line: Option<String>,
+        /// What it wrote to its standard error.
+        said: String,
+    },
+}
+
+struct At<'a>(&'a Option<IpAddr>);
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(at) => at.fmt(f),
+            None => f.write_str("any address"),
+        }
+    }
+}
+
+#[cfg(feature = "kernel")]
+struct Said<'a>(Option<&'a str>);
+
+#[cfg(feature = "kernel")]
+impl std::fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.map_or(Ok(()), |text| write!(f, " ({text})"))
+    }
+}

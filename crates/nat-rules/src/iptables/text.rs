@@ -1,0 +1,221 @@
+use super::Family;
+use super::chain::{Chain, Table};
+use super::line::{Act, Carries, Line, State};
+use crate::network::Source;
+use crate::{Access, Instance, Network, Publish, Ruleset, Way};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use linkspan_net_types::IfName;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The whole of these rules as `iptables-save` or `ip6tables-save` prints what is ours.
+///
+/// It is empty where no network and no port is of that family.
+pub fn text(instance: Instance, rules: &Ruleset, family: Family) -> String {
+    let mut text = String::new();
+    let Some(rules) = Rules::of(rules, family) else { return text };
+    for table in Table::ALL {
+        let declared = table.chains().iter().map(|c| format!(":{} - [0:0]\n", c.of(instance)));
+        let jumps = table.chains().iter().map(|c| format!("-A {}\n", c.of(instance).jump()));
+        text.extend([format!("*{}\n", table.name())]);
+        text.extend(declared.chain(jumps));
+        text.extend(rules.of_table(table, instance));
+        text.push_str("COMMIT\n");
+    }
+    text
+}
+
+/// The rules of each chain of ours, in their order.
+pub(super) struct Rules {
+    chains: BTreeMap<Chain, Vec<String>>,
+}
+
+impl Rules {
+    /// `None` where the family is not in use. Where it is, every bridge is in it: a bridge without a subnet
+    /// of the family is closed to it too.
+    pub(super) fn of(rules: &Ruleset, family: Family) -> Option<Self> {
+        let in_use = rules.networks().any(|n| family.subnets(n).next().is_some())
+            || rules.published().any(|p| family.is_of(p.to().address()));
+        in_use.then(|| Self { chains: Writer { rules, family }.chains() })
+    }
+
+    pub(super) fn of_chain(&self, chain: Chain) -> &[String] {
+        self.chains.get(&chain).map_or(&[], Vec::as_slice)
+    }
+
+    /// The rules of a table as commands.
+    pub(super) fn of_table(&self, table: Table, instance: Instance) -> impl Iterator<Item = String> {
+        let of_chain = move |&chain: &Chain| {
+            let name = chain.of(instance);
+            self.of_chain(chain).iter().map(move |rule| format!("-A {name} {rule}\n"))
+        };
+        table.chains().iter().flat_map(of_chain)
+    }
+}
+
+impl Family {
+    pub(super) const fn is_of(self, address: IpAddr) -> bool {
+        matches!((self, address), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+
+    fn subnets(self, network: &Network) -> impl Iterator<Item = IpNet> {
+        network.subnets().filter(move |subnet| self.is_of(subnet.addr()))
+    }
+
+    const fn icmp(self) -> Carries {
+        match self {
+            Self::V4 => Carries::Icmp,
+            Self::V6 => Carries::Icmp6,
+        }
+    }
+}
+
+/// 127.0.0.0/8.
+fn loopback() -> IpNet {
+    Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into()
+}
+
+fn any() -> Line {
+    Line::default()
+}
+
+struct Writer<'a> {
+    rules: &'a Ruleset,
+    family: Family,
+}
+
+impl Writer<'_> {
+    fn chains(&self) -> BTreeMap<Chain, Vec<String>> {
+        let of_hook = |chain| (chain, self.publishing(chain));
+        [(Chain::Pre, self.early()), (Chain::Forward, self.forward()), (Chain::Post, self.leaving())]
+            .into_iter()
+            .chain([Chain::Dnat, Chain::DnatOut].map(of_hook))
+            .collect()
+    }
+
+    fn each<L: IntoIterator<Item = String>>(&self, lines: impl Fn(&Network) -> L) -> Vec<String> {
+        self.rules.networks().flat_map(lines).collect()
+    }
+
+    /// Before connection tracking, in table raw, where no foreign ACCEPT in FORWARD skips it.
+    fn early(&self) -> Vec<String> {
+        let inside = self.each(|network| {
+            let from = any().from(network.bridge());
+            let host_only =
+                [from.target(loopback()).then(Act::Drop), from.source(loopback()).then(Act::Drop)];
+            let host_only = host_only.into_iter().filter(|_| self.family == Family::V4);
+            host_only.chain([from.then(Act::Return)])
+        });
+        let guarded = self.each(|network| {
+            let subnets = self.family.subnets(network).filter(|_| network.is_guarded());
+            subnets.map(|s| any().target(s).off_host().then(Act::Drop)).collect::<Vec<_>>()
+        });
+        [inside, guarded].concat()
+    }
+
+    /// What forbids by the source comes before what allows by the target; what leaves our bridges for
+    /// others is let through at the end.
+    fn forward(&self) -> Vec<String> {
+        let open = |network: &&Network| network.access() != Access::Internal;
+        let out = |network: &Network| any().from(network.bridge()).then(Act::Accept);
+        [
+            self.each(same),
+            self.each(internal),
+            self.each(|network| self.inward(network)),
+            self.rules.networks().filter(open).map(out).collect(),
+        ]
+        .concat()
+    }
+
+    /// To one network.
+    fn inward(&self, network: &Network) -> Vec<String> {
+        let to = any().to(network.bridge());
+        let answers = to.state(State::Answer).then(Act::Accept);
+        match network.access() {
+            Access::Internal => Vec::new(),
+            Access::Unprotected => vec![answers, to.then(Act::Accept)],
+            Access::Nat => vec![answers, to.state(State::Published).then(Act::Accept), to.then(Act::Drop)],
+            Access::Routed => {
+                let icmp = to.carries(self.family.icmp()).then(Act::Accept);
+                let opened = self.opened(network.bridge());
+                [answers, icmp].into_iter().chain(opened).chain([to.then(Act::Drop)]).collect()
+            }
+        }
+    }
+
+    /// The published ports of a routed network.
+    fn opened(&self, bridge: IfName) -> impl Iterator<Item = String> {
+        let published = self.published().filter(move |p| p.way() == Way::Routed { bridge });
+        published.map(move |publish| {
+            let port = Carries::Port(publish.protocol(), publish.to().port());
+            let to = any().target(publish.to().address().into()).to(bridge);
+            to.carries(port).then(Act::Accept)
+        })
+    }
+
+    fn published(&self) -> impl Iterator<Item = &Publish> {
+        self.rules.published().filter(|publish| self.family.is_of(publish.to().address()))
+    }
+
+    /// Where published ports lead: those at one address first. From outside nothing leads to 127.0.0.0/8,
+    /// and nothing leads ::1 off the host.
+    fn publishing(&self, chain: Chain) -> Vec<String> {
+        let refused = match (self.family, chain) {
+            (Family::V4, Chain::Dnat) => Some(loopback()),
+            (Family::V6, Chain::DnatOut) => Some(Ipv6Net::from(Ipv6Addr::LOCALHOST).into()),
+            _ => None,
+        };
+        let lead = |publish: &Publish| match publish.way() {
+            Way::Nat { at, port } => Some((at, Carries::Port(publish.protocol(), port), publish.to())),
+            Way::Routed { .. } => None,
+        };
+        let (anywhere, mut ordered): (Vec<_>, Vec<_>) =
+            self.published().filter_map(lead).partition(|(at, ..)| at.is_none());
+        ordered.retain(|(at, ..)| at.is_none_or(|at| chain == Chain::DnatOut || !at.is_loopback()));
+        ordered.extend(anywhere);
+        let shut = refused.map(|target| any().target(target).then(Act::Return));
+        let lines = ordered.into_iter().map(|(at, port, to)| {
+            let line = any().carries(port);
+            at.map_or(line, |at| line.target(at.into())).then(Act::Dnat(to))
+        });
+        shut.into_iter().chain(lines).collect()
+    }
+
+    /// A container that reaches itself or a neighbour by a port of the host would answer past the
+    /// translation, so its source is hidden; the rest is how networks go out.
+    fn leaving(&self) -> Vec<String> {
+        self.each(|network| {
+            let bridge = network.bridge();
+            let hairpin = |s| any().source(s).to(bridge).state(State::Published).then(Act::Masquerade);
+            let host = any().source(loopback()).to(bridge).then(Act::Masquerade);
+            let out = |subnet| {
+                let line = any().source(subnet).not_to(bridge);
+                network.source(subnet).map(|source| match source {
+                    Source::Masqueraded => line.then(Act::Masquerade),
+                    Source::Fixed(to) => line.then(Act::Snat(to)),
+                })
+            };
+            let hairpins = self.family.subnets(network).map(hairpin);
+            let host = Some(host).filter(|_| self.family == Family::V4);
+            hairpins.chain(host).chain(self.family.subnets(network).filter_map(out)).collect::<Vec<_>>()
+        })
+    }
+}
+
+/// From a bridge to itself.
+fn same(network: &Network) -> Vec<String> {
+    let line = any().from(network.bridge()).to(network.bridge());
+    match network.neighbours() {
+        true => vec![line.then(Act::Accept)],
+        false => vec![line.state(State::Published).then(Act::Accept), line.then(Act::Drop)],
+    }
+}
+
+/// From and to the bridge of an internal network.
+fn internal(network: &Network) -> Vec<String> {
+    let bridge = network.bridge();
+    match network.access() {
+        Access::Internal => vec![any().from(bridge).then(Act::Drop), any().to(bridge).then(Act::Drop)],
+        _ => Vec::new(),
+    }
+}

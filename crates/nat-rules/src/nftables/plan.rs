@@ -1,0 +1,229 @@
+use super::element::{Element, Slot, Value};
+use super::layout::{Chain, LAYOUT};
+use super::text::Named;
+use super::{Seen, Set, Table, elements_of};
+use crate::ruleset::refuse_overlap;
+use crate::{Change, Error, Instance, Network, Publish, Ruleset, Way};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// One step of a plan; its `Display` names the element as nft does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Makes the table with its sets, chains and rules.
+    MakeTable,
+    /// Puts the rules of a chain back in place of what is there.
+    Rewrite(Chain),
+    /// Takes an element out.
+    Remove(Element),
+    /// Puts an element in.
+    Add(Element),
+    /// Removes the table with all that is in it.
+    DropTable,
+}
+
+/// The steps that a change needs where just this was seen.
+///
+/// Its `Display` has one line for each step, in the words of nft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub(crate) instance: Instance,
+    pub(crate) steps: Vec<Step>,
+    /// The kernel's latest transaction, where another one makes the plan void.
+    pub(crate) generation: Option<u32>,
+}
+
+impl Plan {
+    /// Whose table it is about.
+    pub const fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// Its steps, in their order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+/// Decides how a change is made where this was seen.
+///
+/// What is there already is not added, what is absent is not removed; an element that leads elsewhere than
+/// the change says belongs to another and stays. The table comes with its first element and goes with the
+/// last network, unless the user's chain holds rules.
+///
+/// # Errors
+/// [`Error::PortTaken`], [`Error::BridgeTaken`] and [`Error::Overlap`] where what comes contradicts what is
+/// there; [`Error::ForeignTable`] and [`Error::Layout`] where the table is not one to write to.
+///
+/// ```
+/// use linkspan_nat_rules::nftables::{self, Seen};
+/// use linkspan_nat_rules::{Change, Destination, Instance, Publish, Ruleset};
+/// use linkspan_net_types::{Port, Protocol};
+///
+/// let (http, alt) = (Port::new(80).ok_or("a port")?, Port::new(8080).ok_or("a port")?);
+/// let to = |address: &str| address.parse().map(|a| Publish::nat(Protocol::Tcp, alt, Destination::new(a, http)));
+/// let seen = Seen::of(&Ruleset::new().after(&Change::new().publish(to("10.88.1.2")?))?);
+///
+/// let moved = Change::new().withdraw(to("10.88.1.2")?).publish(to("10.88.1.3")?);
+/// let plan = nftables::plan(Instance::default(), &moved, &seen)?;
+/// assert_eq!(plan.to_string(), "\
+/// delete element inet linkspan pub4 { tcp . 8080 : 10.88.1.2 . 80 }
+/// add element inet linkspan pub4 { tcp . 8080 : 10.88.1.3 . 80 }
+/// ");
+/// let stolen = Change::new().publish(to("10.88.1.4")?);
+/// assert!(nftables::plan(Instance::default(), &stolen, &seen).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn plan(instance: Instance, change: &Change, seen: &Seen) -> Result<Plan, Error> {
+    let here = is_here(instance, seen)?;
+    let withdrawn = change.withdrawn().iter().map(Element::of_publish);
+    let gone: BTreeSet<_> = change.removed().iter().flat_map(Element::of_network).chain(withdrawn).collect();
+    let left = Left { seen, gone: &gone };
+    change.added().iter().try_for_each(|network| left.takes(network))?;
+    change.published().iter().try_for_each(|publish| left.leads(publish))?;
+
+    let published = change.published().iter().map(Element::of_publish);
+    let come: BTreeSet<_> = change.added().iter().flat_map(Element::of_network).chain(published).collect();
+    let last = !change.removed().is_empty() && change.added().is_empty() && !left.has_network();
+    if here && last && !holds_user_rules(seen) {
+        return Ok(Plan { instance, steps: vec![Step::DropTable], generation: seen.generation });
+    }
+    let steps = difference(here, seen, gone.difference(&come).filter(|e| seen.has(e)), &come);
+    Ok(Plan { instance, steps, generation: None })
+}
+
+/// Decides how the table is made to hold just these rules.
+///
+/// The steps name the difference; where there is none the plan is empty. The user's chain is left alone.
+///
+/// # Errors
+/// [`Error::ForeignTable`] and [`Error::Layout`] where the table is not one to write to.
+pub fn reconcile(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Plan, Error> {
+    let here = is_here(instance, seen)?;
+    let wanted = elements_of(rules);
+    let keep = !wanted.is_empty() || holds_user_rules(seen);
+    let mut steps = Vec::new();
+    if here && keep {
+        steps.extend(seen.damaged.iter().copied().map(Step::Rewrite));
+        let surplus: Vec<_> = seen.elements().filter(|element| !wanted.contains(element)).collect();
+        steps.extend(difference(here, seen, surplus.iter(), &wanted));
+    } else if here {
+        steps.push(Step::DropTable);
+    } else {
+        steps.extend(difference(here, seen, [].iter(), &wanted));
+    }
+    Ok(Plan { instance, steps, generation: seen.generation })
+}
+
+fn is_here(instance: Instance, seen: &Seen) -> Result<bool, Error> {
+    match seen.table {
+        Table::Absent => Ok(false),
+        Table::Foreign => Err(Error::ForeignTable { instance }),
+        Table::Ours { layout, .. } if layout != LAYOUT => Err(Error::Layout { instance, seen: layout }),
+        Table::Ours { .. } => Ok(true),
+    }
+}
+
+const fn holds_user_rules(seen: &Seen) -> bool {
+    matches!(seen.table, Table::Ours { user_rules: true, .. })
+}
+
+fn difference<'a>(
+    here: bool,
+    seen: &Seen,
+    gone: impl Iterator<Item = &'a Element>,
+    come: &BTreeSet<Element>,
+) -> Vec<Step> {
+    let make = Some(Step::MakeTable).filter(|_| !here && !come.is_empty());
+    let gone = gone.cloned().map(Step::Remove);
+    let come = come.iter().filter(|element| !seen.has(element)).cloned().map(Step::Add);
+    make.into_iter().chain(gone).chain(come).collect()
+}
+
+/// What is left of what was seen once some of it is gone.
+struct Left<'a> {
+    seen: &'a Seen,
+    gone: &'a BTreeSet<Element>,
+}
+
+impl Left<'_> {
+    fn stays(&self, slot: &Slot, value: Value) -> bool {
+        !self.gone.contains(&Element { slot: slot.clone(), value })
+    }
+
+    fn elements(&self) -> impl Iterator<Item = (&Slot, Value)> {
+        self.seen.elements.iter().map(|(slot, &value)| (slot, value)).filter(|(s, v)| self.stays(s, *v))
+    }
+
+    fn has_network(&self) -> bool {
+        self.elements().any(|(slot, _)| slot.set == Set::Bridges)
+    }
+
+    /// Refuses a network where what is left says something else of its bridge or its subnets.
+    fn takes(&self, network: &Network) -> Result<(), Error> {
+        let bridge = network.bridge();
+        let held: Vec<_> = self.elements().filter_map(|(slot, _)| slot.owned()).collect();
+        let others: Vec<_> = held.into_iter().filter(|(_, holder)| *holder != bridge).collect();
+        network.subnets().try_for_each(|subnet| refuse_overlap(subnet, bridge, &others))?;
+
+        let own: BTreeMap<_, _> =
+            Element::of_network(network).into_iter().map(|e| (e.slot, e.value)).collect();
+        let contradicts = |slot: &Slot, value| slot.concerns(network) && own.get(slot) != Some(&value);
+        match self.elements().any(|(slot, value)| contradicts(slot, value)) {
+            true => Err(Error::BridgeTaken { bridge }),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses a port where what is left leads it elsewhere.
+    fn leads(&self, publish: &Publish) -> Result<(), Error> {
+        let wanted = Element::of_publish(publish);
+        let there =
+            self.seen.elements.get_key_value(&wanted.slot).filter(|(_, value)| **value != wanted.value);
+        match (there, publish.way()) {
+            (Some((slot, &value @ Value::To(holder))), Way::Nat { at, port }) if self.stays(slot, value) => {
+                Err(Error::PortTaken { protocol: publish.protocol(), at, port, holder })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{}", step.of(self.instance)))
+    }
+}
+
+impl Step {
+    /// The step in the words of nft, for the table of this instance.
+    pub fn of(&self, instance: Instance) -> impl fmt::Display + '_ {
+        Worded { step: self, instance }
+    }
+}
+
+struct Worded<'a> {
+    step: &'a Step,
+    instance: Instance,
+}
+
+impl fmt::Display for Worded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.instance;
+        match self.step {
+            Step::MakeTable => write!(f, "add table inet {table}"),
+            Step::DropTable => write!(f, "delete table inet {table}"),
+            Step::Rewrite(chain) => {
+                write!(f, "flush chain inet {table} {}", Named { chain: *chain, instance: table })
+            }
+            Step::Add(e) => write!(f, "add element inet {table} {} {{ {e} }}", e.set().as_str()),
+            Step::Remove(e) => write!(f, "delete element inet {table} {} {{ {e} }}", e.set().as_str()),
+        }
+    }
+}

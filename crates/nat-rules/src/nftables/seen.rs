@@ -1,0 +1,95 @@
+use super::element::{Element, Slot, Value};
+use super::layout::LAYOUT;
+use super::{Chain, Plan, Set, Step, elements_of};
+use crate::{Publish, Ruleset};
+use linkspan_net_types::IfName;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is there of a table, as far as a change or a comparison needs to know.
+///
+/// The default is a host without the table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub(crate) table: Table,
+    pub(crate) elements: BTreeMap<Slot, Value>,
+    /// The chains whose rules are not those of the layout.
+    pub(crate) damaged: BTreeSet<Chain>,
+    /// The number of the kernel's latest transaction before the look.
+    pub(crate) generation: Option<u32>,
+}
+
+/// Whether the table is there, and whose it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Table {
+    /// There is none of that name.
+    #[default]
+    Absent,
+    /// It was made by someone else.
+    Foreign,
+    /// It is ours.
+    Ours {
+        /// The version of its layout.
+        layout: u32,
+        /// The user's chain holds rules.
+        user_rules: bool,
+    },
+}
+
+impl Seen {
+    /// What would be seen of a table that holds just these rules.
+    pub fn of(rules: &Ruleset) -> Self {
+        let elements = elements_of(rules).into_iter().map(|e| (e.slot, e.value)).collect();
+        Self { table: OURS, elements, ..Self::default() }
+    }
+
+    /// Whether the table is there, and whose it is.
+    pub const fn table(&self) -> Table {
+        self.table
+    }
+
+    /// The elements that were seen.
+    pub fn elements(&self) -> impl Iterator<Item = Element> + '_ {
+        self.elements.iter().map(|(slot, &value)| Element { slot: slot.clone(), value })
+    }
+
+    /// The ports that are published by address translation.
+    pub fn published(&self) -> impl Iterator<Item = Publish> + '_ {
+        self.elements().filter_map(|element| element.published())
+    }
+
+    /// The bridges whose networks are in the table.
+    pub fn bridges(&self) -> impl Iterator<Item = IfName> + '_ {
+        self.elements.keys().filter(|slot| slot.set == Set::Bridges).filter_map(Slot::link)
+    }
+
+    /// The chains whose number of rules is not that of the layout.
+    pub fn damaged(&self) -> impl Iterator<Item = Chain> + '_ {
+        self.damaged.iter().copied()
+    }
+
+    /// What would be seen once the plan is carried out.
+    #[must_use]
+    pub fn after(&self, plan: &Plan) -> Self {
+        let mut seen = self.clone();
+        plan.steps().iter().for_each(|step| seen.take(step));
+        seen
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::MakeTable => *self = Self { table: OURS, ..Self::default() },
+            Step::DropTable => *self = Self::default(),
+            Step::Rewrite(chain) => _ = self.damaged.remove(chain),
+            Step::Add(element) => _ = self.elements.insert(element.slot.clone(), element.value),
+            Step::Remove(element) => _ = self.elements.remove(&element.slot),
+        }
+    }
+
+    /// Whether just this element is there.
+    pub(crate) fn has(&self, element: &Element) -> bool {
+        self.elements.get(&element.slot) == Some(&element.value)
+    }
+}
+
+const OURS: Table = Table::Ours { layout: LAYOUT, user_rules: false };
