@@ -1,0 +1,107 @@
+//! Locks that the kernel releases when their holder ends.
+
+use std::fs::File;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::folder::Folder;
+use crate::{Action, Error, FileName};
+
+/// Says whom a lock keeps out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Only exclusive holders: for looking.
+    Shared,
+    /// Everybody else: for changing.
+    Exclusive,
+}
+
+/// A lock that is held until it is dropped, or until the process ends in whatever way.
+///
+/// It is an flock(2) on a dot file of the name, so a document of that name can be replaced under it. Two locks of
+/// one process keep each other out too.
+#[derive(Debug)]
+#[must_use = "a lock that is dropped is released"]
+pub struct Lock {
+    _held: Flock<File>,
+}
+
+impl Folder {
+    /// Takes the lock of this name and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses.
+    pub fn lock(&self, name: &FileName, access: Access) -> Result<Lock, Error> {
+        let arg = match access {
+            Access::Shared => FlockArg::LockShared,
+            Access::Exclusive => FlockArg::LockExclusive,
+        };
+        loop {
+            if let Attempt::Held(held) = self.hold_lock_file(&lock_file(name), arg)? {
+                return Ok(Lock { _held: held });
+            }
+        }
+    }
+
+    /// Takes the lock of this name if that needs no waiting; `None` where somebody else keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses.
+    pub fn try_lock(&self, name: &FileName, access: Access) -> Result<Option<Lock>, Error> {
+        let arg = match access {
+            Access::Shared => FlockArg::LockSharedNonblock,
+            Access::Exclusive => FlockArg::LockExclusiveNonblock,
+        };
+        loop {
+            match self.hold_lock_file(&lock_file(name), arg)? {
+                Attempt::Held(held) => return Ok(Some(Lock { _held: held })),
+                Attempt::Busy => return Ok(None),
+                Attempt::Unlinked => {}
+            }
+        }
+    }
+
+    fn hold_lock_file(&self, name: &str, arg: FlockArg) -> Result<Attempt, Error> {
+        let file = self.make_file(name)?;
+        match hold(file, arg).map_err(self.fault(Action::Lock, name))? {
+            None => Ok(Attempt::Busy),
+            Some(held) if linked(&held).map_err(self.fault(Action::Lock, name))? => Ok(Attempt::Held(held)),
+            Some(_) => Ok(Attempt::Unlinked),
+        }
+    }
+}
+
+/// What came of one try.
+enum Attempt {
+    Held(Flock<File>),
+    Busy,
+    /// The file was removed between opening and locking: there may be another of its name.
+    Unlinked,
+}
+
+/// Returns the name of the file that a name's lock is on.
+pub(crate) fn lock_file(name: &FileName) -> String {
+    format!(".{name}{LOCK_SUFFIX}")
+}
+
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
+
+/// Locks a file; `None` where the lock is not to be waited for and another holds it.
+pub(crate) fn hold(mut file: File, arg: FlockArg) -> Result<Option<Flock<File>>, Errno> {
+    loop {
+        match Flock::lock(file, arg) {
+            Ok(held) => return Ok(Some(held)),
+            Err((back, Errno::EINTR)) => file = back,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, errno)) => return Err(errno),
+        }
+    }
+}
+
+/// Says whether a file still has a name. Only a holder of its lock takes the name away, so the answer lasts.
+pub(crate) fn linked(file: &File) -> Result<bool, Errno> {
+    Ok(nix::sys::stat::fstat(file)?.st_nlink > 0)
+}

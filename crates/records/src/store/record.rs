@@ -1,0 +1,198 @@
+//! Records of operations under way, each kept locked by whoever does the operation.
+
+use std::fs::File;
+
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use super::draft::{Draft, Existing, rename};
+use super::folder::Folder;
+use super::lock::hold;
+use super::tail::Tail;
+use crate::document::{self, Document, Fault, MAX_DOCUMENT};
+use crate::{Action, Error, FileName};
+
+/// A file that its owner keeps locked: one JSON line per phase, of which the last whole one holds.
+///
+/// Dropping it unlocks it and leaves the file: whoever [takes](Folder::take_record) it next sees how far the
+/// operation came.
+///
+/// ```
+/// use linkspan_records::{Document, Folder, Taken};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Attach { phase: String }
+/// impl Document for Attach { const VERSION: u32 = 1; }
+///
+/// # let path = std::env::temp_dir().join(format!("linkspan-records-record-{}", std::process::id()));
+/// let folder = Folder::open(&path)?;
+/// let web = "web".parse()?;
+/// let mut record = folder.create_record(&web, Attach { phase: "claimed".into() })?;
+/// record.append(Attach { phase: "linked".into() })?;
+/// assert!(matches!(folder.take_record::<Attach>(&web)?, Taken::Busy));
+///
+/// drop(record); // as if the process had been killed
+/// let Taken::Here(record) = folder.take_record::<Attach>(&web)? else { unreachable!() };
+/// assert_eq!(record.value().phase, "linked");
+/// record.remove()?;
+/// # std::fs::remove_dir_all(&path).expect("the example made it");
+/// # Ok::<(), linkspan_records::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a record that is dropped is unlocked"]
+pub struct Record<T> {
+    folder: Folder,
+    name: FileName,
+    file: Flock<File>,
+    tail: Tail,
+    value: T,
+}
+
+/// What [`Folder::take_record`] found.
+#[derive(Debug)]
+pub enum Taken<T> {
+    /// There is no record of this name.
+    Absent,
+    /// Its owner is at work.
+    Busy,
+    /// It is there and belongs to the caller.
+    Here(Record<T>),
+}
+
+impl Folder {
+    /// Makes a record, locked from the moment that others can see it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] where there is one of this name, locked or not; otherwise as [`write`](Self::write).
+    pub fn create_record<T: Document>(&self, name: &FileName, value: T) -> Result<Record<T>, Error> {
+        let line = self.encode(name, &value)?;
+        let draft = Draft::create(self, name)?;
+        draft.fill(&line)?;
+        let file = draft.publish(Existing::Refused)?;
+        let tail = Tail::at(line.len() as u64);
+        Ok(Record { folder: self.clone(), name: name.clone(), file, tail, value })
+    }
+
+    /// Takes over a record whose owner ended or let go of it, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn take_record<T: Document>(&self, name: &FileName) -> Result<Taken<T>, Error> {
+        loop {
+            let Some(file) = self.open_record(name, OFlag::O_RDWR | OFlag::O_APPEND)? else {
+                return Ok(Taken::Absent);
+            };
+            let held = hold(file, FlockArg::LockExclusiveNonblock);
+            let Some(file) = held.map_err(self.fault(Action::Lock, name.as_str()))? else {
+                return Ok(Taken::Busy);
+            };
+            if self.holds(name.as_str(), &file)? {
+                return Record::resume(self, name, file).map(Taken::Here);
+            }
+        }
+    }
+
+    /// Takes over a record and waits until its owner ends or lets go of it; `None` where it is, or goes, away.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn wait_record<T: Document>(&self, name: &FileName) -> Result<Option<Record<T>>, Error> {
+        loop {
+            let Some(file) = self.open_record(name, OFlag::O_RDWR | OFlag::O_APPEND)? else {
+                return Ok(None);
+            };
+            let held = hold(file, FlockArg::LockExclusive);
+            let Some(file) = held.map_err(self.fault(Action::Lock, name.as_str()))? else { continue };
+            if self.holds(name.as_str(), &file)? {
+                return Record::resume(self, name, file).map(Some);
+            }
+        }
+    }
+
+    /// Reads what a record says at this moment, whoever owns it; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn peek_record<T: Document>(&self, name: &FileName) -> Result<Option<T>, Error> {
+        let Some(file) = self.open_record(name, OFlag::O_RDONLY)? else { return Ok(None) };
+        let bytes = self.read_bounded(name, &file)?;
+        let (value, _) = last(&bytes).map_err(|fault| fault.at(self.path_of(name.as_str())))?;
+        Ok(Some(value))
+    }
+
+    fn open_record(&self, name: &FileName, flags: OFlag) -> Result<Option<File>, Error> {
+        self.open_file(name.as_str(), flags)
+    }
+}
+
+impl<T: Document> Record<T> {
+    /// Appends the next phase, which holds from then on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Folder::write`]; the phase before still holds then.
+    pub fn append(&mut self, value: T) -> Result<(), Error> {
+        let line = self.folder.encode(&self.name, &value)?;
+        if self.tail.end + line.len() as u64 > MAX_DOCUMENT {
+            return Err(self.folder.too_large(&self.name));
+        }
+        let name = self.name.as_str();
+        self.tail.append(&self.file, &line).map_err(self.folder.fault(Action::Write, name))?;
+        self.value = value;
+        Ok(())
+    }
+
+    fn resume(folder: &Folder, name: &FileName, file: Flock<File>) -> Result<Self, Error> {
+        let bytes = folder.read_bounded(name, &file)?;
+        let (value, end) = last(&bytes).map_err(|fault| fault.at(folder.path_of(name.as_str())))?;
+        let tail = Tail::cut(&file, end as u64, bytes.len() as u64)
+            .map_err(folder.fault(Action::Write, name.as_str()))?;
+        Ok(Self { folder: folder.clone(), name: name.clone(), file, tail, value })
+    }
+}
+
+impl<T> Record<T> {
+    /// Returns what the record says.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Returns the record's name.
+    #[must_use]
+    pub fn name(&self) -> &FileName {
+        &self.name
+    }
+
+    /// Moves the record to another folder of the same file system, under its name; it stays locked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] where that folder has one of this name, [`Error::Io`] where the system refuses. The
+    /// record stays where it was then.
+    pub fn move_to(&mut self, folder: &Folder) -> Result<(), Error> {
+        rename(&self.folder, self.name.as_str(), folder, &self.name, Existing::Refused)?;
+        self.folder = folder.clone();
+        Ok(())
+    }
+
+    /// Removes the record: whoever waits for it finds it gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses.
+    pub fn remove(self) -> Result<(), Error> {
+        self.folder.remove(&self.name).map(drop)
+    }
+}
+
+/// Reads the last whole line and says where it ends.
+fn last<T: Document>(bytes: &[u8]) -> Result<(T, usize), Fault> {
+    let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Err(Fault::Torn) };
+    let start = bytes[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |before| before + 1);
+    Ok((document::decode(&bytes[start..end])?, end + 1))
+}
