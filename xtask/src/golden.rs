@@ -1,0 +1,23 @@
+//! `golden`: rule sets and plans held against the text that is committed.
+
+use std::io;
+
+use crate::cargo::{self, cargo};
+use crate::outcome::Outcome;
+
+/// What to do where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Compare,
+    /// Rewrite the files: the diff is the review.
+    Bless,
+}
+
+/// Runs the tests that have `golden` in their name.
+pub(crate) fn run(mode: Mode) -> io::Result<Outcome> {
+    let mut command = cargo(["test", "--workspace", "--all-features", "golden"]);
+    if mode == Mode::Bless {
+        command.env("LINKSPAN_BLESS", "1");
+    }
+    cargo::test(&mut command)
+}

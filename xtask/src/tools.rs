@@ -1,0 +1,94 @@
+//! The programs that tests use as independent witnesses; linkspan itself needs none of them but `iptables`.
+
+use std::env;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cargo::search_path;
+use crate::skips::Rights;
+use crate::user;
+
+/// A program and the Debian package that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const TOOLS: [Tool; 10] = [
+    Tool { program: "conntrack", package: "conntrack" },
+    Tool { program: "ip", package: "iproute2" },
+    Tool { program: "ip6tables", package: "iptables" },
+    Tool { program: "iptables", package: "iptables" },
+    Tool { program: "nft", package: "nftables" },
+    Tool { program: "nsenter", package: "util-linux" },
+    Tool { program: "python3", package: "python3" },
+    Tool { program: "setpriv", package: "util-linux" },
+    Tool { program: "strace", package: "strace" },
+    Tool { program: "unshare", package: "util-linux" },
+];
+
+/// Installs what is missing where that is possible, and names what stays missing.
+pub(crate) fn ensure() -> io::Result<()> {
+    let wanted = packages(&missing(is_found));
+    if !wanted.is_empty() && user::rights()? == Rights::Root && is_found("apt-get") {
+        install(&wanted)?;
+    }
+    for tool in missing(is_found) {
+        println!(
+            "missing: {} (Debian package {}); tests that need it are skipped",
+            tool.program, tool.package
+        );
+    }
+    Ok(())
+}
+
+fn missing(is_found: impl Fn(&str) -> bool) -> Vec<Tool> {
+    TOOLS.into_iter().filter(|tool| !is_found(tool.program)).collect()
+}
+
+fn packages(tools: &[Tool]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = tools.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn install(packages: &[&str]) -> io::Result<()> {
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends"]] {
+        let mut apt = Command::new("apt-get");
+        apt.arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
+        if arguments[0] == "install" {
+            apt.args(packages);
+        }
+        println!("$ apt-get {} {}", arguments.join(" "), packages.join(" "));
+        // What could not be installed stays missing, which is said afterwards.
+        apt.status()?;
+    }
+    Ok(())
+}
+
+/// Looks where every user may: a program in this user's home is not there for another.
+fn is_found(program: &str) -> bool {
+    let home = env::var_os("HOME").filter(|home| home != "/");
+    let is_private = |folder: &Path| home.as_ref().is_some_and(|home| folder.starts_with(home));
+    env::split_paths(&search_path()).any(|folder| !is_private(&folder) && folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_asked_for_once() {
+        let without_iptables = missing(|program| !program.ends_with("tables"));
+        assert_eq!(packages(&without_iptables), ["iptables"]);
+        assert!(missing(|_| true).is_empty());
+    }
+
+    #[test]
+    fn the_tools_are_in_order() {
+        assert!(TOOLS.is_sorted_by_key(|tool| tool.program));
+    }
+}
