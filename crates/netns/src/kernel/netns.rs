@@ -1,0 +1,303 @@
+//! One open network namespace.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+
+use super::procfs::{self, Me, Process, Spot};
+use super::{identity, pin, visit};
+use crate::{Cookie, Error, Pid, Place};
+
+/// Holds a network namespace open, and knows which one it is.
+///
+/// The namespace lives at least as long as this value, or a pin, a process or a socket inside it.
+/// A value is proof that the file behind it is a network namespace and that the caller may enter it.
+///
+/// ```
+/// use linkspan_netns::NetNs;
+///
+/// let here = NetNs::current()?;
+/// let inside = here.run(|| NetNs::current().map(|netns| netns.cookie()))??;
+/// assert_eq!(inside, here.cookie());
+/// # Ok::<(), linkspan_netns::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct NetNs {
+    fd: OwnedFd,
+    cookie: Cookie,
+    place: Option<Place>,
+}
+
+impl NetNs {
+    /// Opens the namespace that the calling thread is in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`] or [`Error::Proc`] where `/proc` is not mounted, [`Error::KernelTooOld`].
+    pub fn current() -> Result<Self, Error> {
+        let me = Me::look()?;
+        let fd = open_file(Path::new(procfs::THREAD_NETNS))?;
+        let cookie = identity::cookie_here()?;
+        // Another thread, the first one included, may have been moved elsewhere.
+        let place = if identity::is_at(fd.as_fd(), Path::new(procfs::PROCESS_NETNS)) {
+            me.pid.place()?
+        } else {
+            Place::Path(me.thread_netns())
+        };
+        Ok(Self { fd, cookie, place: Some(place) })
+    }
+
+    /// Opens the namespace at `path`: a pin, or a link below `/proc`.
+    ///
+    /// A relative path, `/proc/self` and `/dev/fd` are followed as the calling thread sees them, and the
+    /// [`place`](Self::place) says the same for other processes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`], [`Error::NotANetNs`] for any other file, [`Error::NoProcess`] for a `/proc/PID/ns/net`
+    /// of nobody, [`Error::Enter`] where the caller may not go in.
+    ///
+    /// ```
+    /// use linkspan_netns::{Error, NetNs};
+    ///
+    /// let netns = NetNs::open("/proc/self/ns/net")?;
+    /// assert_eq!(netns.cookie(), NetNs::current()?.cookie());
+    ///
+    /// assert!(matches!(NetNs::open("/proc/self/ns/uts"), Err(Error::NotANetNs { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        match Me::look()?.spot(&absolute(path.as_ref())?) {
+            Spot::Process(pid) => Self::of_pid(pid),
+            Spot::Path(path) => Self::identify(open_file(&path)?, Some(Place::Path(path))),
+        }
+    }
+
+    /// Opens the namespace that process `pid` is in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoProcess`], [`Error::Open`] where the caller may not look at the process,
+    /// [`Error::Enter`] where it may not go in.
+    ///
+    /// ```
+    /// use linkspan_netns::{NetNs, Pid, Place};
+    ///
+    /// let pid = Pid::new(std::process::id()).expect("a running process has a number");
+    /// let netns = NetNs::of_pid(pid)?;
+    /// assert_eq!(netns.cookie(), NetNs::current()?.cookie());
+    /// assert!(matches!(netns.place(), Some(Place::Process { pid: found, .. }) if *found == pid));
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    pub fn of_pid(pid: Pid) -> Result<Self, Error> {
+        let process = Process::open(pid)?;
+        let place = Place::Process { pid, start_time: process.start_time()? };
+        Self::identify(process.netns()?, Some(place))
+    }
+
+    /// Takes over an open file that is a network namespace. It has no [`place`](Self::place).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotANetNs`] for any other file, [`Error::Enter`] where the caller may not go in.
+    ///
+    /// ```
+    /// use linkspan_netns::{Error, NetNs};
+    ///
+    /// let file = std::fs::File::open("/proc/self/ns/net")?;
+    /// assert_eq!(NetNs::from_fd(file.into())?.cookie(), NetNs::current()?.cookie());
+    ///
+    /// let file = std::fs::File::open("/dev/null")?;
+    /// assert!(matches!(NetNs::from_fd(file.into()), Err(Error::NotANetNs { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        Self::identify(fd, None)
+    }
+
+    /// Makes a namespace that nothing but the returned value holds: it ends with it, unless it is pinned
+    /// or a process has joined it. Its links are `lo`, which is down, and what the kernel adds everywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Create`], with permission denied for an ordinary user.
+    pub fn create_anonymous() -> Result<Self, Error> {
+        visit::alone(|| {
+            visit::leave_network()?;
+            let fd = open_file(Path::new(procfs::THREAD_NETNS))?;
+            Ok(Self { fd, cookie: identity::cookie_here()?, place: None })
+        })?
+    }
+
+    /// Makes a namespace and pins it at `path`, as `ip netns add` does: see [`pin`](Self::pin).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Create`], [`Error::Exists`], [`Error::Pin`]. Whatever the error, nothing is left.
+    ///
+    /// ```no_run
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let netns = NetNs::create("/run/netns/web")?;
+    /// assert_eq!(NetNs::open("/run/netns/web")?.cookie(), netns.cookie());
+    /// NetNs::unpin("/run/netns/web")?;
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::create_anonymous()?.pin(path)
+    }
+
+    /// Gives the namespace a name in the file system that keeps it alive, and returns it as found there.
+    ///
+    /// The file must not exist; missing folders above it are made (0755). In `/run/netns`, which is shared
+    /// with `ip netns`, the folder becomes a shared mount of its own first, as that program wants it. A pin
+    /// elsewhere is seen from other mount namespaces only where the mount it is in is shared with them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] where there is a file already, [`Error::Pin`]. Whatever the error, nothing is left.
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = absolute(path.as_ref())?;
+        let twin = self.try_clone()?;
+        pin::pin(self.as_fd(), &path)?;
+        Ok(Self { place: Some(Place::Path(path)), ..twin })
+    }
+
+    /// Removes the pin at `path`; one that is already gone is fine.
+    ///
+    /// The namespace lives on as long as something else holds it. What a process killed in the middle of
+    /// [`pin`](Self::pin) left there, an empty file, is removed too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAPin`] for anything else at that path, which is not touched, [`Error::Unpin`].
+    pub fn unpin(path: impl AsRef<Path>) -> Result<(), Error> {
+        pin::unpin(path.as_ref())
+    }
+
+    /// Runs `inside` in the namespace, on a thread that ends there, and waits for what it returns.
+    ///
+    /// The calling thread does not move. The closure may borrow from the caller. Sockets that it opens and
+    /// returns stay in the namespace, so a long-lived program comes here once. A panic of the closure goes
+    /// on in the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Enter`], [`Error::Thread`]; `inside` has not run then.
+    ///
+    /// ```
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let listener = NetNs::current()?.run(|| std::net::TcpListener::bind(("127.0.0.1", 0)))??;
+    /// assert!(listener.local_addr()?.ip().is_loopback());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        visit::alone(|| {
+            visit::enter(self.as_fd())?;
+            Ok(inside())
+        })?
+    }
+
+    /// Returns the namespace's identity.
+    #[must_use]
+    pub const fn cookie(&self) -> Cookie {
+        self.cookie
+    }
+
+    /// Returns where another process finds the namespace, if that is known.
+    #[must_use]
+    pub const fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Opens the same namespace once more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Duplicate`] where the process has no descriptor left.
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        let fd = self.fd.try_clone().map_err(|source| Error::Duplicate { source })?;
+        Ok(Self { fd, cookie: self.cookie, place: self.place.clone() })
+    }
+
+    fn identify(fd: OwnedFd, place: Option<Place>) -> Result<Self, Error> {
+        if !identity::is_namespace(fd.as_fd()) {
+            return Err(Error::NotANetNs { path: procfs::name_of(fd.as_fd()) });
+        }
+        let cookie = visit::alone(|| {
+            visit::enter(fd.as_fd())?;
+            identity::cookie_here()
+        })??;
+        Ok(Self { fd, cookie, place })
+    }
+}
+
+impl AsFd for NetNs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<NetNs> for OwnedFd {
+    fn from(netns: NetNs) -> Self {
+        netns.fd
+    }
+}
+
+impl Place {
+    /// Opens the network namespace that is at this place; `None` where it is gone.
+    ///
+    /// Gone is a path where there is nothing, or something else than a network namespace, and a process that
+    /// is no more, or whose number has passed to another. Whether what is found is the namespace that once
+    /// was there, its cookie tells.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Open`], [`Error::Enter`] where the caller may not look.
+    ///
+    /// ```
+    /// use linkspan_netns::{NetNs, Place};
+    ///
+    /// let netns = NetNs::current()?;
+    /// let (place, cookie) = (netns.place().expect("a process can be found"), netns.cookie());
+    /// assert!(place.find()?.is_some_and(|found| found.cookie() == cookie));
+    ///
+    /// assert!(Place::Path("/nowhere".into()).find()?.is_none());
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    pub fn find(&self) -> Result<Option<NetNs>, Error> {
+        let found = match self {
+            Self::Path(path) => NetNs::open(path),
+            Self::Process { pid, .. } => NetNs::of_pid(*pid),
+        };
+        match found {
+            Ok(netns) => Ok(Some(netns).filter(|netns| !self.is_of_another_process(netns))),
+            Err(Error::NotANetNs { .. } | Error::NoProcess { .. }) => Ok(None),
+            Err(Error::Open { source, .. }) if procfs::is_absence(&source) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn is_of_another_process(&self, found: &NetNs) -> bool {
+        matches!(self, Self::Process { .. }) && found.place() != Some(self)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::Open { path: path.into(), source })
+}
+
+/// Opens without waiting for the other end, should the file turn out to be a pipe or a terminal.
+fn open_file(path: &Path) -> Result<OwnedFd, Error> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(O_NONBLOCK | O_NOCTTY)
+        .open(path)
+        .map(OwnedFd::from)
+        .map_err(|source: io::Error| Error::Open { path: path.into(), source })
+}
