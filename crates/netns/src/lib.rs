@@ -8,7 +8,8 @@
 //! to find a namespace again from another process, and a [`Cookie`] is what tells whether it is still the
 //! same one: the kernel gives a dead namespace's inode number to the next at once, its cookie never.
 //!
-//! ```
+#![cfg_attr(feature = "kernel", doc = "```")]
+#![cfg_attr(not(feature = "kernel"), doc = "```ignore")]
 //! use linkspan_netns::{Hostname, Isolation, NetNs, Sandbox};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

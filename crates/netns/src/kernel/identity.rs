@@ -8,11 +8,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::getsockopt;
-use nix::sys::stat::fstat;
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 // The second expands to the first, by its bare name.
 use nix::{getsockopt_impl, sockopt_impl};
 
+use super::procfs;
 use crate::{Cookie, Error};
 
 // The unsafe call is nix's own, and sound here: the kernel writes eight bytes or refuses (`sk_getsockopt`,
@@ -44,8 +44,8 @@ pub(super) fn is_namespace(fd: BorrowedFd<'_>) -> bool {
 
 /// Tells whether two files are one namespace. Both are alive while this looks, so the inode decides.
 pub(super) fn is_at(fd: BorrowedFd<'_>, path: &Path) -> bool {
-    match (fstat(fd), path.metadata()) {
-        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.dev(), other.ino()),
+    match (procfs::path_of(fd).metadata(), path.metadata()) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
         _ => false,
     }
 }

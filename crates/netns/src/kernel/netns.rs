@@ -44,7 +44,7 @@ impl NetNs {
         let cookie = identity::cookie_here()?;
         // Another thread, the first one included, may have been moved elsewhere.
         let place = if identity::is_at(fd.as_fd(), Path::new(procfs::PROCESS_NETNS)) {
-            me.pid.place()?
+            Process::open(me.pid)?.place()?
         } else {
             Place::Path(me.thread_netns())
         };
@@ -95,8 +95,7 @@ impl NetNs {
     /// ```
     pub fn of_pid(pid: Pid) -> Result<Self, Error> {
         let process = Process::open(pid)?;
-        let place = Place::Process { pid, start_time: process.start_time()? };
-        Self::identify(process.netns()?, Some(place))
+        Self::identify(process.netns()?, Some(process.place()?))
     }
 
     /// Takes over an open file that is a network namespace. It has no [`place`](Self::place).
@@ -170,13 +169,13 @@ impl NetNs {
     /// Removes the pin at `path`; one that is already gone is fine.
     ///
     /// The namespace lives on as long as something else holds it. What a process killed in the middle of
-    /// [`pin`](Self::pin) left there, an empty file, is removed too.
+    /// [`pin`](Self::pin) left there, an empty file, is removed too. Folders stay.
     ///
     /// # Errors
     ///
-    /// [`Error::NotAPin`] for anything else at that path, which is not touched, [`Error::Unpin`].
+    /// [`Error::NotAPin`] for a folder, a link or a file with contents, which is not touched, [`Error::Unpin`].
     pub fn unpin(path: impl AsRef<Path>) -> Result<(), Error> {
-        pin::unpin(path.as_ref())
+        pin::unpin(&absolute(path.as_ref())?)
     }
 
     /// Runs `inside` in the namespace, on a thread that ends there, and waits for what it returns.
@@ -229,10 +228,14 @@ impl NetNs {
         if !identity::is_namespace(fd.as_fd()) {
             return Err(Error::NotANetNs { path: procfs::name_of(fd.as_fd()) });
         }
-        let cookie = visit::alone(|| {
-            visit::enter(fd.as_fd())?;
-            identity::cookie_here()
-        })??;
+        let cookie = if identity::is_at(fd.as_fd(), Path::new(procfs::THREAD_NETNS)) {
+            identity::cookie_here()?
+        } else {
+            visit::alone(|| {
+                visit::enter(fd.as_fd())?;
+                identity::cookie_here()
+            })??
+        };
         Ok(Self { fd, cookie, place })
     }
 }
@@ -271,20 +274,25 @@ impl Place {
     /// # Ok::<(), linkspan_netns::Error>(())
     /// ```
     pub fn find(&self) -> Result<Option<NetNs>, Error> {
-        let found = match self {
-            Self::Path(path) => NetNs::open(path),
-            Self::Process { pid, .. } => NetNs::of_pid(*pid),
-        };
-        match found {
-            Ok(netns) => Ok(Some(netns).filter(|netns| !self.is_of_another_process(netns))),
+        match self.look() {
             Err(Error::NotANetNs { .. } | Error::NoProcess { .. }) => Ok(None),
             Err(Error::Open { source, .. }) if procfs::is_absence(&source) => Ok(None),
-            Err(other) => Err(other),
+            found => found,
         }
     }
 
-    fn is_of_another_process(&self, found: &NetNs) -> bool {
-        matches!(self, Self::Process { .. }) && found.place() != Some(self)
+    fn look(&self) -> Result<Option<NetNs>, Error> {
+        match self {
+            Self::Path(path) => NetNs::open(path).map(Some),
+            Self::Process { pid, .. } => {
+                let process = Process::open(*pid)?;
+                // First, as another user's process that has the number may not be looked into any further.
+                if process.place()? != *self {
+                    return Ok(None);
+                }
+                NetNs::identify(process.netns()?, Some(self.clone())).map(Some)
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -29,8 +29,7 @@ pub(super) fn pin(netns: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
         _ => refused(source),
     })?;
     draft.share(folder).map_err(refused)?;
-    let source = format!("/proc/self/fd/{}", netns.as_raw_fd());
-    bind(Path::new(&source), path, MsFlags::MS_BIND).map_err(refused)?;
+    bind(&procfs::path_of(netns), path, MsFlags::MS_BIND).map_err(refused)?;
     draft.keep();
     Ok(())
 }

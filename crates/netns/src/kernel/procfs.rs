@@ -68,12 +68,6 @@ fn process_of(path: &Path) -> Option<Pid> {
     path.to_str()?.strip_prefix("/proc/")?.strip_suffix("/ns/net")?.parse().ok()
 }
 
-impl Pid {
-    pub(super) fn place(self) -> Result<Place, Error> {
-        Ok(Place::Process { pid: self, start_time: Process::open(self)?.start_time()? })
-    }
-}
-
 /// A process's folder in `/proc`, held open: whatever number it has, what is read is of one process.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -90,7 +84,11 @@ impl Process {
         }
     }
 
-    pub(super) fn start_time(&self) -> Result<StartTime, Error> {
+    pub(super) fn place(&self) -> Result<Place, Error> {
+        Ok(Place::Process { pid: self.pid, start_time: self.start_time()? })
+    }
+
+    fn start_time(&self) -> Result<StartTime, Error> {
         let mut stat = Vec::new();
         File::from(self.file("stat")?)
             .read_to_end(&mut stat)
@@ -120,10 +118,15 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH))
 }
 
+/// Gives the path that leads to an open file itself, whatever has become of its name.
+pub(super) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
+}
+
 /// Names an open file for an error message.
 pub(super) fn name_of(fd: BorrowedFd<'_>) -> PathBuf {
-    let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    link.read_link().unwrap_or(link)
+    let path = path_of(fd);
+    path.read_link().unwrap_or(path)
 }
 
 #[cfg(test)]

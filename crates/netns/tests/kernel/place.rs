@@ -104,3 +104,11 @@ fn what_may_not_be_looked_at_is_an_error_and_not_gone() {
         assert!(matches!(refusal, Error::Open { path, .. } if path == Path::new(&outside)));
     });
 }
+
+#[test]
+fn a_number_that_passed_to_a_process_of_another_user_is_gone() {
+    lab::without_mounts("place::a_number_that_passed_to_a_process_of_another_user_is_gone", || {
+        let (pid, start_time) = (Pid::new(parent_id()).unwrap(), StartTime::new(0));
+        assert!(Place::Process { pid, start_time }.find().unwrap().is_none());
+    });
+}
