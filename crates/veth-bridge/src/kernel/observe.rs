@@ -1,0 +1,192 @@
+//! Questions to the kernel.
+
+use super::read::{self, Told};
+use super::uapi;
+use super::{Inside, Links};
+use crate::{Error, Forwarding, Link, LinkKind, Look, Route, Seen, Snapshot, Space};
+use ipnet::IpNet;
+use linkspan_net_types::{Errno, IfIndex, IfName};
+use linkspan_netlink::{Batch, Body, Flags, Kind, Reply, Socket};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn seen(links: &mut Links, look: &Look, container: Option<&mut Inside>) -> Result<Seen, Error> {
+    Ok(Seen {
+        host: Space { links: looked_at(&mut links.route, look)?, default_routes: BTreeSet::new() },
+        container: container.map(|inside| space(&mut inside.route)).transpose()?,
+        forwarding: forwarding(&mut links.route)?,
+        bridge_netfilter: links.bridge_netfilter.read(&links.home)?,
+    })
+}
+
+pub(super) fn snapshot(socket: &mut Socket) -> Result<Snapshot, Error> {
+    let (links, names) = all_links(socket)?;
+    Ok(Snapshot { links, routes: routes(socket, &names)?, forwarding: forwarding(socket)? })
+}
+
+/// The index of the link of this name; `None` where there is none.
+pub(super) fn index_of(socket: &mut Socket, name: &IfName) -> Result<Option<IfIndex>, Error> {
+    Ok(link_of(socket, &Key::Name(name))?.map(|told| told.index))
+}
+
+/// The kernel knows no such family (`asm-generic/errno.h`).
+const EAFNOSUPPORT: Errno = Errno::new(97);
+
+type Names = BTreeMap<IfIndex, String>;
+
+/// What a link is known by.
+enum Key<'a> {
+    Name(&'a IfName),
+    Index(IfIndex),
+}
+
+fn looked_at(socket: &mut Socket, look: &Look) -> Result<BTreeMap<String, Link>, Error> {
+    let mut found = Vec::new();
+    for name in look.links() {
+        found.extend(link_of(socket, &Key::Name(name))?);
+    }
+    let mut names: Names = found.iter().map(|told| (told.index, told.name.clone())).collect();
+    let mut links = BTreeMap::new();
+    for Told { index, name, master, mut link } in found {
+        link.addresses = addresses(socket, Some(index))?.remove(&index).unwrap_or_default();
+        link.master = master.map(|master| name_of(socket, &mut names, master)).transpose()?.flatten();
+        if let (true, LinkKind::Bridge(facts)) = (look.counts_ports(), &mut link.kind) {
+            facts.ports = Some(count_ports(socket, index)?);
+        }
+        links.insert(name, link);
+    }
+    Ok(links)
+}
+
+fn name_of(socket: &mut Socket, names: &mut Names, index: IfIndex) -> Result<Option<String>, Error> {
+    if let Some(name) = names.get(&index) {
+        return Ok(Some(name.clone()));
+    }
+    let name = link_of(socket, &Key::Index(index))?.map(|told| told.name);
+    names.extend(name.clone().map(|name| (index, name)));
+    Ok(name)
+}
+
+/// All links of a container's namespace. One where nothing but a switched-off `lo` is has no address or route.
+fn space(socket: &mut Socket) -> Result<Space, Error> {
+    let told = list_links(socket)?;
+    if told.iter().all(|told| told.name == "lo" && !told.link.up) {
+        let links = told.into_iter().map(|told| (told.name, told.link)).collect();
+        return Ok(Space { links, default_routes: BTreeSet::new() });
+    }
+    let (links, names) = complete(socket, told)?;
+    let routes = routes(socket, &names)?;
+    Ok(Space { links, default_routes: routes.into_iter().filter(Route::is_default).collect() })
+}
+
+fn all_links(socket: &mut Socket) -> Result<(BTreeMap<String, Link>, Names), Error> {
+    let told = list_links(socket)?;
+    complete(socket, told)
+}
+
+/// Gives links their addresses and the names of their masters.
+fn complete(socket: &mut Socket, told: Vec<Told>) -> Result<(BTreeMap<String, Link>, Names), Error> {
+    let names: Names = told.iter().map(|told| (told.index, told.name.clone())).collect();
+    let mut addresses = addresses(socket, None)?;
+    let links = told.into_iter().map(|Told { index, name, master, mut link }| {
+        link.addresses = addresses.remove(&index).unwrap_or_default();
+        link.master = master.and_then(|master| names.get(&master).cloned());
+        (name, link)
+    });
+    Ok((links.collect(), names))
+}
+
+fn link_of(socket: &mut Socket, key: &Key<'_>) -> Result<Option<Told>, Error> {
+    let answer = ask(socket, uapi::RTM_GETLINK, Flags::NONE, |body| {
+        let mut header = [0; uapi::LINK_HEADER];
+        if let Key::Index(index) = key {
+            header[4..8].copy_from_slice(&index.get().to_ne_bytes());
+        }
+        body.bytes(&header);
+        if let Key::Name(name) = key {
+            body.text(uapi::IFLA_IFNAME, name.as_str());
+        }
+        body.u32(uapi::IFLA_EXT_MASK, uapi::RTEXT_FILTER_SKIP_STATS);
+    });
+    match answer {
+        Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
+        answer => Ok(answer.map_err(unread("a link"))?.iter().find_map(read::link)),
+    }
+}
+
+fn list_links(socket: &mut Socket) -> Result<Vec<Told>, Error> {
+    let answer = ask(socket, uapi::RTM_GETLINK, Flags::DUMP, |body| {
+        body.bytes(&[0; uapi::LINK_HEADER]);
+        body.u32(uapi::IFLA_EXT_MASK, uapi::RTEXT_FILTER_SKIP_STATS);
+    });
+    Ok(answer.map_err(unread("links"))?.iter().filter_map(read::link).collect())
+}
+
+fn count_ports(socket: &mut Socket, bridge: IfIndex) -> Result<usize, Error> {
+    let answer = ask(socket, uapi::RTM_GETLINK, Flags::DUMP, |body| {
+        body.bytes(&[0; uapi::LINK_HEADER]);
+        body.u32(uapi::IFLA_MASTER, bridge.get());
+        body.u32(uapi::IFLA_EXT_MASK, uapi::RTEXT_FILTER_SKIP_STATS);
+    });
+    Ok(answer.map_err(unread("a bridge's ports"))?.len())
+}
+
+/// The addresses of one link or of all, by the link's index.
+fn addresses(socket: &mut Socket, of: Option<IfIndex>) -> Result<BTreeMap<IfIndex, BTreeSet<IpNet>>, Error> {
+    let answer = ask(socket, uapi::RTM_GETADDR, Flags::DUMP, |body| {
+        let mut header = [0; uapi::ADDRESS_HEADER];
+        header[4..].copy_from_slice(&of.map_or(0, IfIndex::get).to_ne_bytes());
+        body.bytes(&header);
+    });
+    let mut addresses: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (index, address) in answer.map_err(unread("addresses"))?.iter().filter_map(read::address) {
+        addresses.entry(index).or_default().insert(address);
+    }
+    Ok(addresses)
+}
+
+fn routes(socket: &mut Socket, names: &Names) -> Result<BTreeSet<Route>, Error> {
+    let answer = ask(socket, uapi::RTM_GETROUTE, Flags::DUMP, |body| {
+        let mut header = [0; uapi::ROUTE_HEADER];
+        header[4] = uapi::RT_TABLE_MAIN;
+        body.bytes(&header);
+    });
+    let named = |(index, route): (Option<IfIndex>, Route)| {
+        let link = index.and_then(|index| names.get(&index).cloned());
+        Route { link, ..route }
+    };
+    Ok(answer.map_err(unread("routes"))?.iter().filter_map(read::route).map(named).collect())
+}
+
+fn forwarding(socket: &mut Socket) -> Result<Forwarding, Error> {
+    let v4 = forwards(socket, uapi::AF_INET)?.unwrap_or_default();
+    Ok(Forwarding { v4, v6: forwards(socket, uapi::AF_INET6)? })
+}
+
+/// Whether a family is forwarded; `None` where the kernel does not have it.
+fn forwards(socket: &mut Socket, family: u8) -> Result<Option<bool>, Error> {
+    let answer = ask(socket, uapi::RTM_GETNETCONF, Flags::NONE, |body| {
+        body.bytes(&[family]);
+        body.attr(uapi::NETCONFA_IFINDEX, &uapi::NETCONFA_IFINDEX_ALL.to_ne_bytes());
+    });
+    match answer {
+        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | EAFNOSUPPORT)) => Ok(None),
+        answer => {
+            Ok(answer.map_err(unread("whether packets are forwarded"))?.iter().find_map(read::forwarding))
+        }
+    }
+}
+
+fn ask(
+    socket: &mut Socket,
+    kind: Kind,
+    flags: Flags,
+    body: impl FnOnce(&mut Body<'_>),
+) -> Result<Vec<Reply>, linkspan_netlink::Error> {
+    let mut question = Batch::new();
+    question.push(kind, flags, body);
+    socket.request(&mut question)
+}
+
+fn unread(what: &'static str) -> impl FnOnce(linkspan_netlink::Error) -> Error {
+    move |source| Error::Look { what, source }
+}
