@@ -11,16 +11,22 @@ use crate::{deny, docs, lint, test};
 /// Runs every check, also after one failed; the tests once as root and once as an ordinary user where it can.
 pub(crate) fn run() -> io::Result<Outcome> {
     let mut outcome = step("Cargo.lock", &mut cargo(["fetch", "--quiet", "--locked"]))?;
-    for check in [lint::run, docs::run, deny::run, || test::run(None)] {
-        outcome += or_failed(check());
-    }
+    outcome += part("lints", lint::run());
+    outcome += part("documentation", docs::run());
+    outcome += part("dependencies", deny::run());
+    outcome += part("tests", test::run(None));
     if user::rights()? == Rights::Root {
-        outcome += or_failed(test::run(Some(Uid::NOBODY)));
+        outcome += part("tests as an ordinary user", test::run(Some(Uid::NOBODY)));
     }
     Ok(outcome)
 }
 
-/// A check that could not be made has failed, and the next ones are made all the same.
-fn or_failed(check: io::Result<Outcome>) -> Outcome {
-    check.unwrap_or_else(|error| Outcome::failed(error.to_string()))
+/// Says how a part went; one that could not be done has failed, and the next ones are done all the same.
+fn part(name: &str, outcome: io::Result<Outcome>) -> Outcome {
+    let mut outcome = outcome.unwrap_or_else(|error| Outcome::failed(error.to_string()));
+    println!("\n== {name}: {outcome}");
+    for failure in &mut outcome.failed {
+        *failure = format!("{name}: {failure}");
+    }
+    outcome
 }

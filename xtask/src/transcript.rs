@@ -88,10 +88,10 @@ impl Transcript {
 
     fn read_announcement(&mut self, line: &str) -> Show {
         match announced(line) {
-            Some(left) if left > 0 => self.section = Section::Verdicts { left },
-            Some(_) => {}
-            // The summary of a binary without tests says nothing.
-            None if line.starts_with("test result: ok. 0 passed") || line.is_empty() => {}
+            // A binary without tests goes on as one whose tests all had their verdict.
+            Some(0) => self.section = Section::Successes { of: None },
+            Some(left) => self.section = Section::Verdicts { left },
+            None if line.is_empty() => {}
             None => return Show::Line,
         }
         Show::Nothing
