@@ -9,6 +9,9 @@ use std::process::Command;
 use crate::outcome::Outcome;
 use crate::transcript::{Show, Transcript};
 
+/// The variable that makes golden tests rewrite their files.
+pub(crate) const BLESS: &str = "LINKSPAN_BLESS";
+
 /// The folder of the workspace.
 pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -18,6 +21,8 @@ pub(crate) fn workspace() -> PathBuf {
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(workspace()).args(arguments).env("PATH", search_path());
+    // Left over in a shell, it would make tests rewrite what they are to compare.
+    command.env_remove(BLESS);
     command
 }
 

@@ -17,7 +17,11 @@ pub(crate) enum Mode {
 pub(crate) fn run(mode: Mode) -> io::Result<Outcome> {
     let mut command = cargo(["test", "--workspace", "--all-features", "golden"]);
     if mode == Mode::Bless {
-        command.env("LINKSPAN_BLESS", "1");
+        command.env(cargo::BLESS, "1");
     }
-    cargo::test(&mut command)
+    let mut outcome = cargo::test(&mut command)?;
+    if outcome.total() == 0 {
+        outcome += Outcome::failed("no test has `golden` in its name".to_owned());
+    }
+    Ok(outcome)
 }
