@@ -1,5 +1,7 @@
 use crate::{Destination, Instance};
 use ipnet::IpNet;
+#[cfg(feature = "kernel")]
+use linkspan_net_types::Errno;
 use linkspan_net_types::{IfName, Port, Protocol};
 use std::net::IpAddr;
 
@@ -77,16 +79,16 @@ pub enum Error {
         /// The kernel's own words, where it gave any.
         text: Option<String>,
         /// The reason.
-        source: linkspan_net_types::Errno,
+        source: Errno,
     },
-    /// Others changed the rules between each look and the change that followed from it.
+    /// Another transaction came between the look and the change that followed from it; nothing was done.
     #[cfg(feature = "kernel")]
-    #[error("table `inet {instance}` changed each time before the change could be made")]
+    #[error("table `inet {instance}` may have changed since it was looked at")]
     Overtaken {
         /// The name of the table.
         instance: Instance,
-        /// The last refusal.
-        source: linkspan_net_types::Errno,
+        /// The refusal.
+        source: Errno,
     },
     /// The kernel could not be asked.
     #[cfg(feature = "kernel")]
@@ -112,6 +114,25 @@ pub enum Error {
         /// What it wrote to its standard error.
         said: String,
     },
+}
+
+#[cfg(feature = "kernel")]
+impl Error {
+    /// `ERESTART` of `linux/errno.h`, by which the kernel refuses a transaction that follows from a look at
+    /// an older generation.
+    pub(crate) const RESTART: Errno = Errno::new(85);
+
+    /// Whether the reason may be that the table changed between the look and the change, so that another
+    /// look may help.
+    pub fn is_overtaken(&self) -> bool {
+        match self {
+            Self::Overtaken { .. } => true,
+            Self::Refused { source, .. } => {
+                matches!(*source, Errno::ENOENT | Errno::EEXIST | Errno::EBUSY)
+            }
+            _ => false,
+        }
+    }
 }
 
 struct At<'a>(&'a Option<IpAddr>);

@@ -1,9 +1,8 @@
+use crate::Destination;
 use ipnet::IpNet;
 use linkspan_net_types::{IfName, Port, Protocol};
 use std::fmt;
 use std::net::IpAddr;
-
-use crate::Destination;
 
 /// One rule, in the order of words in which `iptables-save` prints it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +28,8 @@ pub(super) enum Carries {
     Icmp,
     Icmp6,
     Port(Protocol, Port),
+    /// From the one to the other.
+    Ports(Protocol, Port, Port),
 }
 
 /// A state of the connection.
@@ -48,6 +49,8 @@ pub(super) enum Act {
     Return,
     Masquerade,
     Dnat(Destination),
+    /// The address only.
+    DnatHost(IpAddr),
     Snat(IpAddr),
 }
 
@@ -106,6 +109,9 @@ impl fmt::Display for Line {
             Some(Carries::Icmp) => f.write_str("-p icmp ")?,
             Some(Carries::Icmp6) => f.write_str("-p ipv6-icmp ")?,
             Some(Carries::Port(protocol, port)) => write!(f, "-p {protocol} -m {protocol} --dport {port} ")?,
+            Some(Carries::Ports(protocol, first, last)) => {
+                write!(f, "-p {protocol} -m {protocol} --dport {first}:{last} ")?;
+            }
         }
         match state {
             None => {}
@@ -124,6 +130,7 @@ impl fmt::Display for Act {
             Self::Return => f.write_str("-j RETURN"),
             Self::Masquerade => f.write_str("-j MASQUERADE"),
             Self::Dnat(to) => write!(f, "-j DNAT --to-destination {to}"),
+            Self::DnatHost(to) => write!(f, "-j DNAT --to-destination {to}"),
             Self::Snat(to) => write!(f, "-j SNAT --to-source {to}"),
         }
     }

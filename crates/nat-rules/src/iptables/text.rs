@@ -2,15 +2,15 @@ use super::Family;
 use super::chain::{Chain, Table};
 use super::line::{Act, Carries, Line, State};
 use crate::network::Source;
-use crate::{Access, Instance, Network, Publish, Ruleset, Way};
+use crate::{Access, Destination, Instance, Network, Publish, Ruleset, Way};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use linkspan_net_types::IfName;
+use linkspan_net_types::{IfName, Port, Protocol};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The whole of these rules as `iptables-save` or `ip6tables-save` prints what is ours.
 ///
-/// It is empty where no network and no port is of that family.
+/// It is empty where there are no rules, and for IPv6 where no network and no port is of that family.
 pub fn text(instance: Instance, rules: &Ruleset, family: Family) -> String {
     let mut text = String::new();
     let Some(rules) = Rules::of(rules, family) else { return text };
@@ -34,8 +34,13 @@ impl Rules {
     /// `None` where the family is not in use. Where it is, every bridge is in it: a bridge without a subnet
     /// of the family is closed to it too.
     pub(super) fn of(rules: &Ruleset, family: Family) -> Option<Self> {
-        let in_use = rules.networks().any(|n| family.subnets(n).next().is_some())
-            || rules.published().any(|p| family.is_of(p.to().address()));
+        let in_use = match family {
+            Family::V4 => !rules.is_empty(),
+            Family::V6 => {
+                rules.networks().any(|n| family.subnets(n).next().is_some())
+                    || rules.published().any(|p| family.is_of(p.to().address()))
+            }
+        };
         in_use.then(|| Self { chains: Writer { rules, family }.chains() })
     }
 
@@ -165,20 +170,24 @@ impl Writer<'_> {
             (Family::V6, Chain::DnatOut) => Some(Ipv6Net::from(Ipv6Addr::LOCALHOST).into()),
             _ => None,
         };
-        let lead = |publish: &Publish| match publish.way() {
-            Way::Nat { at, port } => Some((at, Carries::Port(publish.protocol(), port), publish.to())),
-            Way::Routed { .. } => None,
-        };
-        let (anywhere, mut ordered): (Vec<_>, Vec<_>) =
-            self.published().filter_map(lead).partition(|(at, ..)| at.is_none());
-        ordered.retain(|(at, ..)| at.is_none_or(|at| chain == Chain::DnatOut || !at.is_loopback()));
-        ordered.extend(anywhere);
+        let of_chain = |at: Option<IpAddr>| at.is_none_or(|a| chain == Chain::DnatOut || !a.is_loopback());
+        let (anywhere, at_one): (Vec<_>, Vec<_>) =
+            self.runs().into_iter().filter(|run| of_chain(run.at)).partition(|run| run.at.is_none());
         let shut = refused.map(|target| any().target(target).then(Act::Return));
-        let lines = ordered.into_iter().map(|(at, port, to)| {
-            let line = any().carries(port);
-            at.map_or(line, |at| line.target(at.into())).then(Act::Dnat(to))
-        });
-        shut.into_iter().chain(lines).collect()
+        shut.into_iter().chain(at_one.iter().chain(&anywhere).map(Run::rule)).collect()
+    }
+
+    /// The ports that are published by address translation, in runs.
+    fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for publish in self.published() {
+            let Some(single) = Run::of(publish) else { continue };
+            match runs.last_mut() {
+                Some(run) if run.goes_on_with(&single) => run.last = single.last,
+                _ => runs.push(single),
+            }
+        }
+        runs
     }
 
     /// A container that reaches itself or a neighbour by a port of the host would answer past the
@@ -199,6 +208,39 @@ impl Writer<'_> {
             let host = Some(host).filter(|_| self.family == Family::V4);
             hairpins.chain(host).chain(self.family.subnets(network).filter_map(out)).collect::<Vec<_>>()
         })
+    }
+}
+
+/// Ports in a row that lead to the same ports of one container, which one rule can say.
+struct Run {
+    protocol: Protocol,
+    at: Option<IpAddr>,
+    first: Port,
+    last: Port,
+    to: Destination,
+}
+
+impl Run {
+    fn of(publish: &Publish) -> Option<Self> {
+        let Way::Nat { at, port } = publish.way() else { return None };
+        Some(Self { protocol: publish.protocol(), at, first: port, last: port, to: publish.to() })
+    }
+
+    fn goes_on_with(&self, next: &Self) -> bool {
+        let alike = |run: &Self| (run.protocol, run.at, run.to.address(), run.to.port() == run.first);
+        alike(self) == alike(next)
+            && next.to.port() == next.first
+            && self.last.get().checked_add(1) == Some(next.first.get())
+    }
+
+    fn rule(&self) -> String {
+        let (ports, act) = match self.first == self.last {
+            true => (Carries::Port(self.protocol, self.first), Act::Dnat(self.to)),
+            // Without a port, the translation keeps it.
+            false => (Carries::Ports(self.protocol, self.first, self.last), Act::DnatHost(self.to.address())),
+        };
+        let line = any().carries(ports);
+        self.at.map_or(line, |at| line.target(at.into())).then(act)
     }
 }
 

@@ -1,0 +1,161 @@
+use crate::iptables::{Family, Plan, Seen, plan};
+use crate::{Error, Instance, Ruleset};
+use nix::sched::{CloneFlags, setns};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+/// The chains of an instance in the iptables of a network namespace.
+///
+/// It runs `iptables-save`, `iptables-restore` and their IPv6 twins, found by `PATH`, so it works with
+/// either variant of them. What it makes is a whole table at a time: whoever looks and then applies holds a
+/// lock that the other processes of the instance take too.
+#[derive(Debug)]
+pub struct Iptables {
+    instance: Instance,
+    /// The namespace that programs are run in; `None` for the caller's own.
+    namespace: Option<OwnedFd>,
+}
+
+impl Iptables {
+    /// Opens the iptables of the network namespace of whichever thread calls it later.
+    pub const fn open(instance: Instance) -> Self {
+        Self { instance, namespace: None }
+    }
+
+    /// Opens the iptables of this network namespace.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the descriptor cannot be copied.
+    pub fn open_in(instance: Instance, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
+        let copied = namespace.try_clone_to_owned();
+        let namespace = copied.map_err(|source| Error::Run { program: Family::V4.saves(), source })?;
+        Ok(Self { instance, namespace: Some(namespace) })
+    }
+
+    /// Sees the chains of the instance. IPv6 counts as missing where the kernel or the program is.
+    ///
+    /// # Errors
+    /// [`Error::Run`] and [`Error::Failed`].
+    pub fn look(&self) -> Result<Seen, Error> {
+        let v4 = self.saved(Family::V4)?;
+        let v6 = match self.saved(Family::V6) {
+            Err(Error::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            saved => Some(saved?),
+        };
+        Ok(Seen::read(self.instance, &v4, v6.as_deref()))
+    }
+
+    /// Carries out a plan, IPv4 first. Each table is a transaction; the first one that is refused ends it.
+    ///
+    /// # Errors
+    /// [`Error::Run`]; [`Error::Failed`] with the line that was refused.
+    pub fn apply(&self, plan: &Plan) -> Result<(), Error> {
+        for family in [Family::V4, Family::V6] {
+            let script = plan.script(family);
+            if !script.is_empty() {
+                self.run(family.restores(), &["-w", "--noflush"], script)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the chains hold just these rules. Returns what was done; the plan is empty where they do.
+    ///
+    /// # Errors
+    /// As [`plan`], [`Self::look`] and [`Self::apply`].
+    pub fn reconcile(&self, rules: &Ruleset) -> Result<Plan, Error> {
+        let plan = plan(self.instance, rules, &self.look()?)?;
+        self.apply(&plan)?;
+        Ok(plan)
+    }
+
+    fn saved(&self, family: Family) -> Result<String, Error> {
+        self.run(family.saves(), &[], "")
+    }
+
+    fn run(&self, program: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
+        let inside = || {
+            if let Some(namespace) = &self.namespace {
+                setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            }
+            if program == Family::V6.saves() && !has_ipv6() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            run(program, arguments, input)
+        };
+        // The thread ends in the namespace that it entered; the caller's thread never moves.
+        let output = thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, inside)?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let output = output.map_err(|source| Error::Run { program, source })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(Error::Failed { program, line: refused_line(&said, input), said })
+    }
+}
+
+impl Family {
+    const fn saves(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables-save",
+            Self::V6 => "ip6tables-save",
+        }
+    }
+
+    const fn restores(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables-restore",
+            Self::V6 => "ip6tables-restore",
+        }
+    }
+}
+
+/// Whether the kernel has IPv6.
+fn has_ipv6() -> bool {
+    fs::exists("/proc/thread-self/net/if_inet6").unwrap_or(false)
+}
+
+fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let stdin = child.stdin.take();
+    thread::scope(|scope| {
+        // A program that ends early takes no more input; its status says why.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        child.wait_with_output()
+    })
+}
+
+/// The line of the input that a program's complaint names by its number, counted from 1.
+fn refused_line(said: &str, input: &str) -> Option<String> {
+    let mut words = said.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.find(|word| *word == "line")?;
+    let number: usize = words.next()?.parse().ok()?;
+    input.lines().nth(number.checked_sub(1)?).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(said: &str, expected: Option<&str>) {
+        assert_eq!(refused_line(said, "*nat\n:X - [0:0]\nCOMMIT\n").as_deref(), expected, "{said}");
+    }
+
+    #[test]
+    fn the_refused_line_is_found_in_the_complaint() {
+        check("iptables-restore: line 2 failed", Some(":X - [0:0]"));
+        check("Bad argument `x'\nError occurred at line: 3\nTry `iptables-restore -h'", Some("COMMIT"));
+        check("iptables-restore v1.8.9 (nf_tables): line 4: no", None);
+        check("iptables-restore: line 0 failed", None);
+        check("no such thing", None);
+    }
+}

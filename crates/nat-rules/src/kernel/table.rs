@@ -1,0 +1,211 @@
+//! The table with its sets, chains and rules as messages.
+
+use super::expression;
+use super::{LIST_ELEM, inet};
+use crate::Instance;
+use crate::nftables::layout::{Hook, Leads, Type};
+use crate::nftables::text::{Named, comment, read_comment};
+use crate::nftables::{Chain, LAYOUT, Set};
+use linkspan_netlink::{Batch, Body, Flags, Kind, Reply};
+
+pub(super) const NEW_TABLE: Kind = Kind::nftables(0);
+pub(super) const GET_TABLE: Kind = Kind::nftables(1);
+pub(super) const DELETE_TABLE: Kind = Kind::nftables(2);
+const NEW_CHAIN: Kind = Kind::nftables(3);
+pub(super) const GET_CHAIN: Kind = Kind::nftables(4);
+const NEW_RULE: Kind = Kind::nftables(6);
+pub(super) const GET_RULE: Kind = Kind::nftables(7);
+const DELETE_RULE: Kind = Kind::nftables(8);
+const NEW_SET: Kind = Kind::nftables(9);
+
+/// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and `NFTA_SET_TABLE` are all 1.
+pub(super) const TABLE: u16 = 1;
+/// `NFTA_TABLE_USERDATA`.
+const USERDATA: u16 = 6;
+/// `NFTA_CHAIN_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
+pub(super) const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_POLICY: u16 = 5;
+const CHAIN_TYPE: u16 = 7;
+/// `NFTA_RULE_CHAIN`, `_EXPRESSIONS`.
+pub(super) const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+/// `NFTA_SET_NAME`, `_FLAGS`, `_KEY_TYPE`, `_KEY_LEN`, `_DATA_TYPE`, `_DATA_LEN`, `_DESC`, `_ID`, `_USERDATA`.
+const SET_NAME: u16 = 2;
+const SET_FLAGS: u16 = 3;
+const SET_KEY_TYPE: u16 = 4;
+const SET_KEY_LENGTH: u16 = 5;
+const SET_DATA_TYPE: u16 = 6;
+const SET_DATA_LENGTH: u16 = 7;
+const SET_DESCRIPTION: u16 = 9;
+const SET_ID: u16 = 10;
+const SET_USERDATA: u16 = 13;
+/// `NFTA_SET_DESC_CONCAT`, `NFTA_SET_FIELD_LEN`.
+const CONCAT_FIELDS: u16 = 2;
+const FIELD_LENGTH: u16 = 1;
+/// `NFT_SET_INTERVAL`, `NFT_SET_MAP`, `NFT_SET_CONCAT`.
+const INTERVAL: u32 = 4;
+const MAP: u32 = 8;
+const CONCAT: u32 = 0x80;
+/// `NFT_DATA_VERDICT`.
+const VERDICT: u32 = 0xffff_ff00;
+/// `NFTNL_UDATA_TABLE_COMMENT` and `NFTNL_UDATA_SET_KEYBYTEORDER` of libnftnl's `udata.h`, by which nft
+/// reads back what it prints.
+const TABLE_COMMENT: u8 = 0;
+const KEY_BYTE_ORDER: u8 = 0;
+
+/// Makes the whole table; refused where a table of that name is there.
+pub(super) fn make(batch: &mut Batch, instance: Instance) {
+    batch.push(NEW_TABLE, Flags::CREATE | Flags::EXCL, |body| {
+        named(body, instance);
+        body.attr(USERDATA, &userdata(TABLE_COMMENT, &[comment(LAYOUT).as_bytes(), b"\0"].concat()));
+    });
+    make_sets(batch, instance);
+    Chain::ALL.into_iter().for_each(|chain| make_chain(batch, instance, chain));
+    Chain::ALL.into_iter().for_each(|chain| make_rules(batch, instance, chain));
+}
+
+/// Puts back the rules of a chain, and whatever they need that is not there.
+pub(super) fn rewrite(batch: &mut Batch, instance: Instance, chain: Chain) {
+    make_sets(batch, instance);
+    Chain::ALL.into_iter().for_each(|chain| make_chain(batch, instance, chain));
+    if chain != Chain::User {
+        batch.push(DELETE_RULE, Flags::NONE, |body| {
+            named(body, instance);
+            body.text(RULE_CHAIN, &Named { chain, instance }.to_string());
+        });
+        make_rules(batch, instance, chain);
+    }
+}
+
+/// Names the table that a message is about.
+pub(super) fn named(body: &mut Body<'_>, instance: Instance) {
+    inet(body);
+    body.text(TABLE, instance.as_str());
+}
+
+/// The layout of a table of ours; `None` where it was made by someone else.
+pub(super) fn layout(reply: &Reply) -> Option<u32> {
+    let mut rest = reply.attributes(super::HEADER).get(USERDATA)?.payload();
+    while let [kind, length, behind @ ..] = rest {
+        let (text, others) = behind.split_at_checked(usize::from(*length))?;
+        if *kind == TABLE_COMMENT {
+            return read_comment(str::from_utf8(text.strip_suffix(b"\0")?).ok()?);
+        }
+        rest = others;
+    }
+    None
+}
+
+fn userdata(kind: u8, value: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
+    [&[kind, length], value].concat()
+}
+
+fn make_sets(batch: &mut Batch, instance: Instance) {
+    for (number, set) in (1..).zip(Set::ALL) {
+        batch.push(NEW_SET, Flags::CREATE, |body| {
+            named(body, instance);
+            write_set(body, set, number);
+        });
+    }
+}
+
+fn write_set(body: &mut Body<'_>, set: Set, number: u32) {
+    let shape = set.shape();
+    let ranges = shape.interval && shape.key.len() > 1;
+    let flags = [(shape.interval, INTERVAL), (shape.leads.is_some(), MAP), (ranges, CONCAT)];
+    body.text(SET_NAME, shape.name);
+    body.be32(SET_FLAGS, flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum());
+    body.be32(SET_KEY_TYPE, concat(shape.key));
+    body.be32(SET_KEY_LENGTH, length(shape.key));
+    match shape.leads {
+        None => {}
+        Some(Leads::Verdict) => body.be32(SET_DATA_TYPE, VERDICT),
+        Some(Leads::To(types)) => {
+            body.be32(SET_DATA_TYPE, concat(types));
+            body.be32(SET_DATA_LENGTH, length(types));
+        }
+    }
+    if ranges {
+        body.nest(SET_DESCRIPTION, |body| body.nest(CONCAT_FIELDS, |body| write_fields(body, shape.key)));
+    }
+    body.be32(SET_ID, number);
+    body.attr(SET_USERDATA, &userdata(KEY_BYTE_ORDER, &byte_order(shape.key).to_ne_bytes()));
+}
+
+fn write_fields(body: &mut Body<'_>, types: &[Type]) {
+    types.iter().for_each(|kind| body.nest(LIST_ELEM, |body| body.be32(FIELD_LENGTH, kind.bytes())));
+}
+
+/// The datatype number of several parts together.
+fn concat(types: &[Type]) -> u32 {
+    types.iter().fold(0, |number, kind| number << 6 | kind.number())
+}
+
+/// Each part of several is padded to four bytes.
+fn length(types: &[Type]) -> u32 {
+    types.iter().map(|kind| kind.bytes().next_multiple_of(4)).sum()
+}
+
+/// `enum byteorder` of nft's `datatype.h`: 1 is the host's, 2 is the network's, 0 neither.
+const fn byte_order(types: &[Type]) -> u32 {
+    match types {
+        [Type::Link] => 1,
+        [_] => 2,
+        _ => 0,
+    }
+}
+
+impl Type {
+    /// Its number in `enum datatypes` of nft's `datatype.h`.
+    const fn number(self) -> u32 {
+        match self {
+            Self::Address4 => 7,
+            Self::Address6 => 8,
+            Self::Protocol => 12,
+            Self::Port => 13,
+            Self::Link => 41,
+        }
+    }
+
+    const fn bytes(self) -> u32 {
+        match self {
+            Self::Link | Self::Address6 => 16,
+            Self::Address4 => 4,
+            Self::Protocol => 1,
+            Self::Port => 2,
+        }
+    }
+}
+
+fn make_chain(batch: &mut Batch, instance: Instance, chain: Chain) {
+    batch.push(NEW_CHAIN, Flags::CREATE, |body| {
+        named(body, instance);
+        body.text(CHAIN_NAME, &Named { chain, instance }.to_string());
+        if let Some(hook) = chain.hook() {
+            write_hook(body, hook);
+        }
+    });
+}
+
+fn write_hook(body: &mut Body<'_>, hook: Hook) {
+    body.text(CHAIN_TYPE, hook.kind);
+    // NF_ACCEPT of linux/netfilter.h.
+    body.be32(CHAIN_POLICY, 1);
+    body.nest(CHAIN_HOOK, |body| {
+        body.be32(1, hook.number);
+        body.be32(2, hook.priority.cast_unsigned());
+    });
+}
+
+fn make_rules(batch: &mut Batch, instance: Instance, chain: Chain) {
+    let name = Named { chain, instance }.to_string();
+    for rule in chain.rules() {
+        batch.push(NEW_RULE, Flags::CREATE | Flags::APPEND, |body| {
+            named(body, instance);
+            body.text(RULE_CHAIN, &name);
+            body.nest(RULE_EXPRESSIONS, |body| expression::write(body, rule, instance));
+        });
+    }
+}

@@ -1,0 +1,14 @@
+//! The rules as others see them: golden text, laws on paper, and what the kernel makes of them.
+
+// A panic here is a failed test, and a reason to skip is for whoever runs it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+mod golden;
+#[cfg(feature = "kernel")]
+mod iptables;
+#[cfg(feature = "kernel")]
+mod lab;
+mod laws;
+#[cfg(feature = "kernel")]
+mod nftables;
+mod samples;

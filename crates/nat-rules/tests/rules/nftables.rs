@@ -1,0 +1,342 @@
+//! What the kernel makes of the rules by netlink, read back by nft.
+
+use crate::lab::{feed, has, in_private, run};
+use crate::samples::{self, network, publish};
+use linkspan_nat_rules::kernel::Nftables;
+use linkspan_nat_rules::nftables::{self, Seen, Table};
+use linkspan_nat_rules::{Change, Error, Instance, Publish, Ruleset};
+use linkspan_net_types::{Errno, Protocol};
+
+fn door() -> Nftables {
+    Nftables::open(Instance::default()).unwrap()
+}
+
+fn all_of(rules: &Ruleset) -> Change {
+    Change::between(&Ruleset::new(), rules)
+}
+
+/// The text of a table with the elements of each set on lines of their own, sorted: nft orders them by their
+/// bytes and breaks lines as it likes. Versions of nft differ in how they call the priority -100.
+fn sorted(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut elements: Option<Vec<String>> = None;
+    for line in text.lines() {
+        let part = line.trim().strip_prefix("elements = {").or(elements.as_ref().map(|_| line.trim()));
+        let Some(part) = part else {
+            lines.push(line.replace("priority dstnat", "priority -100"));
+            continue;
+        };
+        let list = elements.get_or_insert_default();
+        list.extend(
+            part.trim_end_matches('}').split(',').map(|e| e.trim().to_owned()).filter(|e| !e.is_empty()),
+        );
+        if part.ends_with('}') {
+            list.sort();
+            lines.append(list);
+            elements = None;
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn nft_prints_the_golden_text() {
+    in_private("nftables::nft_prints_the_golden_text", || {
+        if !has("nft") {
+            return;
+        }
+        for sample in samples::all().iter().filter(|sample| !sample.rules.is_empty()) {
+            let mut door = door();
+            door.change(&all_of(&sample.rules)).unwrap();
+            let printed = run("nft list table inet linkspan");
+            let golden = nftables::text(Instance::default(), &sample.rules);
+            assert_eq!(sorted(&printed), sorted(&golden), "{}", sample.name);
+            door.change(&all_of(&sample.rules).inverse()).unwrap();
+            assert_eq!(run("nft list ruleset"), "", "{}", sample.name);
+
+            // What is printed is what nft itself would make.
+            feed("nft -f -", &golden);
+            assert_eq!(sorted(&run("nft list table inet linkspan")), sorted(&golden), "{}", sample.name);
+            assert_eq!(
+                door.look_at_all().unwrap().elements().count(),
+                Seen::of(&sample.rules).elements().count()
+            );
+            run("nft delete table inet linkspan");
+        }
+    });
+}
+
+#[test]
+fn the_kernel_runs_what_nft_would_have_it_run() {
+    in_private("nftables::the_kernel_runs_what_nft_would_have_it_run", || {
+        if !has("nft") {
+            return;
+        }
+        let everything = samples::all().pop().unwrap().rules;
+        door().change(&all_of(&everything)).unwrap();
+        let expressions = || -> Vec<String> {
+            let printed = run("nft --debug=netlink list ruleset");
+            printed.lines().filter(|line| line.starts_with("  [ ")).map(str::to_owned).collect()
+        };
+        let ours = expressions();
+        run("nft delete table inet linkspan");
+        feed("nft -f -", &nftables::text(Instance::default(), &everything));
+        assert!(ours.len() > 50, "{ours:?}");
+        assert_eq!(ours, expressions());
+    });
+}
+
+#[test]
+fn what_was_made_is_seen() {
+    in_private("nftables::what_was_made_is_seen", || {
+        for sample in samples::all() {
+            let (mut door, change) = (door(), all_of(&sample.rules));
+            let paper = door.look(&change).unwrap();
+            let plan = nftables::plan(Instance::default(), &change, &paper).unwrap();
+            door.apply(&plan).unwrap();
+            let seen = door.look_at_all().unwrap();
+            assert_eq!(seen.table(), paper.after(&plan).table());
+            assert!(seen.elements().eq(paper.after(&plan).elements()), "{}", sample.name);
+            assert_eq!(seen.damaged().count(), 0);
+            let concerned = door.look(&change).unwrap();
+            assert!(concerned.elements().eq(seen.elements()), "{}", sample.name);
+            assert!(door.change(&change).unwrap().is_empty());
+            assert!(door.reconcile(&sample.rules).unwrap().is_empty());
+            door.change(&change.inverse()).unwrap();
+            assert_eq!(door.look_at_all().unwrap().table(), Table::Absent);
+            assert!(door.change(&change.inverse()).unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_port_is_published_where_the_table_went_meanwhile() {
+    in_private("nftables::a_port_is_published_where_the_table_went_meanwhile", || {
+        let (mut door, mut other) = (door(), door());
+        let web = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        let port = Change::new().publish(publish(Protocol::Tcp, 80, "10.0.0.2", 80));
+        door.change(&web).unwrap();
+        door.change(&port).unwrap();
+        other.change(&web.inverse()).unwrap();
+        assert!(door.change(&port.inverse()).unwrap().is_empty());
+        assert_eq!(door.change(&port).unwrap().steps().len(), 2);
+        assert_eq!(other.look_at_all().unwrap().published().count(), 1);
+    });
+}
+
+#[test]
+fn one_of_two_networks_goes_and_the_other_stays() {
+    in_private("nftables::one_of_two_networks_goes_and_the_other_stays", || {
+        let (a, b) = (network("ls-a", &["10.0.0.0/24"]), network("ls-b", &["10.0.1.0/24", "fd00::/64"]));
+        let mut door = door();
+        door.change(&Change::new().add_network(a.clone())).unwrap();
+        let alone = door.look_at_all().unwrap();
+        door.change(&Change::new().add_network(b.clone())).unwrap();
+        door.change(&Change::new().remove_network(b)).unwrap();
+        assert!(door.look_at_all().unwrap().elements().eq(alone.elements()));
+        door.change(&Change::new().remove_network(a)).unwrap();
+        assert_eq!(door.look_at_all().unwrap().table(), Table::Absent);
+    });
+}
+
+#[test]
+fn ten_thousand_ports_are_one_change() {
+    in_private("nftables::ten_thousand_ports_are_one_change", || {
+        let port = |n: u16| publish(Protocol::Tcp, n, "10.0.0.2", n);
+        let ports: Vec<Publish> = (20_000..30_000).map(port).collect();
+        let web = network("ls-web", &["10.0.0.0/24"]);
+        let change = Change::new().add_network(web.clone()).publish_all(ports.iter().copied());
+        let mut door = door();
+        assert_eq!(door.change(&change).unwrap().steps().len(), 1 + 6 + 10_000);
+        assert_eq!(door.look_at_all().unwrap().published().count(), 10_000);
+        assert!(door.change(&change).unwrap().is_empty());
+
+        let one = Change::new().publish(port(40_000));
+        assert_eq!(door.look(&one).unwrap().elements().count(), 0, "other ports are not listed");
+        assert_eq!(door.change(&one).unwrap().steps().len(), 1);
+        assert_eq!(door.look(&one).unwrap().elements().count(), 1);
+        door.change(&one.inverse()).unwrap();
+
+        door.change(&Change::new().withdraw_all(ports)).unwrap();
+        assert_eq!(door.look_at_all().unwrap().published().count(), 0);
+        assert_eq!(door.look_at_all().unwrap().bridges().count(), 1);
+    });
+}
+
+#[test]
+fn makers_and_removers_of_the_table_do_not_collide() {
+    in_private("nftables::makers_and_removers_of_the_table_do_not_collide", || {
+        let maker = |number: u16| {
+            move || {
+                let mut door = door();
+                let bridge = format!("ls-{number}");
+                let own =
+                    network(&bridge, &[&format!("10.{number}.0.0/16"), &format!("fd00:{number:x}::/64")]);
+                let port = publish(Protocol::Tcp, 1000 + number, &format!("10.{number}.0.2"), 80);
+                let change = Change::new().add_network(own).publish(port);
+                for round in 0..20 {
+                    door.change(&change).unwrap();
+                    let seen = door.look(&change).unwrap();
+                    let plan = nftables::plan(Instance::default(), &change, &seen).unwrap();
+                    assert!(plan.is_empty(), "{number} lost in round {round}: {plan}");
+                    door.change(&change.inverse()).unwrap();
+                }
+            }
+        };
+        let threads: Vec<_> = (1..=8).map(|number| std::thread::spawn(maker(number))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(door().look_at_all().unwrap().table(), Table::Absent);
+    });
+}
+
+#[test]
+fn a_plan_that_drops_the_table_is_void_once_others_wrote() {
+    in_private("nftables::a_plan_that_drops_the_table_is_void_once_others_wrote", || {
+        let mut door = door();
+        let a = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        let b = Change::new().add_network(network("ls-b", &["10.0.1.0/24"]));
+        door.change(&a).unwrap();
+        let seen = door.look(&a).unwrap();
+        let stale = nftables::plan(Instance::default(), &a.inverse(), &seen).unwrap();
+        assert_eq!(stale.to_string(), "delete table inet linkspan\n");
+        door.change(&b).unwrap();
+        let error = door.apply(&stale).unwrap_err();
+        assert!(error.is_overtaken(), "{error}");
+        assert_eq!(door.look_at_all().unwrap().bridges().count(), 2);
+    });
+}
+
+#[test]
+fn a_table_whose_user_chain_holds_rules_stays() {
+    in_private("nftables::a_table_whose_user_chain_holds_rules_stays", || {
+        if !has("nft") {
+            return;
+        }
+        let change = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        let mut door = door();
+        door.change(&change).unwrap();
+        run("nft add rule inet linkspan linkspan-user ip saddr 10.0.0.9 drop");
+        door.change(&change.inverse()).unwrap();
+        let seen = door.look_at_all().unwrap();
+        assert_eq!(seen.elements().count(), 0);
+        assert_eq!(seen.table(), Table::Ours { layout: nftables::LAYOUT, user_rules: true });
+        assert!(door.reconcile(&Ruleset::new()).unwrap().is_empty());
+        assert!(run("nft list ruleset").contains("ip saddr 10.0.0.9 drop"));
+
+        run("nft flush chain inet linkspan linkspan-user");
+        door.change(&change).unwrap();
+        door.change(&change.inverse()).unwrap();
+        assert_eq!(run("nft list ruleset"), "");
+    });
+}
+
+#[test]
+fn damage_is_named_and_mended() {
+    in_private("nftables::damage_is_named_and_mended", || {
+        if !has("nft") {
+            return;
+        }
+        let mut door = door();
+        let everything = samples::all().pop().unwrap().rules;
+        let golden = sorted(&nftables::text(Instance::default(), &everything));
+        let mut mended = |command: &str, expected: &str| {
+            if !command.is_empty() {
+                run(command);
+            }
+            let steps = door.reconcile(&everything).unwrap().to_string();
+            assert!(steps.starts_with(expected), "after `{command}`: {steps}");
+            assert_eq!(sorted(&run("nft list table inet linkspan")), golden, "after `{command}`");
+            assert!(door.reconcile(&everything).unwrap().is_empty());
+        };
+        mended("", "add table inet linkspan\n");
+        mended("nft flush ruleset", "add table inet linkspan\n");
+        mended("nft delete table inet linkspan", "add table inet linkspan\n");
+        mended("nft flush chain inet linkspan forward", "flush chain inet linkspan forward\n");
+        mended("nft add rule inet linkspan to_nat accept", "flush chain inet linkspan to_nat\n");
+        mended("nft flush set inet linkspan guard4", "add element inet linkspan guard4 { 10.88.1.0/24 }\n");
+        mended(
+            "nft delete element inet linkspan pub4 { tcp . 8080 }",
+            "add element inet linkspan pub4 { tcp . 8080 : 10.88.1.2 . 80 }\n",
+        );
+        mended(
+            "nft add element inet linkspan pub4 { tcp . 9 : 10.9.9.9 . 9 }",
+            "delete element inet linkspan pub4 { tcp . 9 : 10.9.9.9 . 9 }\n",
+        );
+    });
+}
+
+#[test]
+fn rules_of_others_are_not_touched() {
+    in_private("nftables::rules_of_others_are_not_touched", || {
+        if !has("nft") {
+            return;
+        }
+        run("nft add table inet filter");
+        run("nft add chain inet filter forward { type filter hook forward priority 0; }");
+        run("nft add rule inet filter forward iifname x drop");
+        let before = run("nft list ruleset");
+        let mut other = Nftables::open("other".parse().unwrap()).unwrap();
+        for sample in samples::all() {
+            let change = all_of(&sample.rules);
+            other.change(&Change::new().add_network(network("ls-a", &["10.88.0.0/16"]))).unwrap();
+            door().change(&change).unwrap();
+            other.change(&Change::new().remove_network(network("ls-a", &["10.88.0.0/16"]))).unwrap();
+            door().change(&change.inverse()).unwrap();
+        }
+        assert_eq!(run("nft list ruleset"), before);
+    });
+}
+
+#[test]
+fn a_table_of_others_is_refused() {
+    in_private("nftables::a_table_of_others_is_refused", || {
+        if !has("nft") {
+            return;
+        }
+        let change = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        run("nft add table inet linkspan");
+        assert!(matches!(door().change(&change), Err(Error::ForeignTable { .. })));
+        run("nft delete table inet linkspan");
+        run("nft add table inet linkspan { comment \"layout 999\" ; }");
+        assert!(matches!(door().change(&change), Err(Error::Layout { seen: 999, .. })));
+    });
+}
+
+#[test]
+fn a_port_that_leads_elsewhere_is_a_conflict() {
+    in_private("nftables::a_port_that_leads_elsewhere_is_a_conflict", || {
+        let at = |to| publish(Protocol::Udp, 53, to, 53);
+        let mut door = door();
+        door.change(&Change::new().publish(at("10.0.0.2"))).unwrap();
+        let error = door.change(&Change::new().publish(at("10.0.0.3"))).unwrap_err();
+        assert!(matches!(error, Error::PortTaken { holder, .. } if holder == at("10.0.0.2").to()));
+        door.change(&Change::new().withdraw(at("10.0.0.2")).publish(at("10.0.0.3"))).unwrap();
+        assert_eq!(door.look_at_all().unwrap().published().collect::<Vec<_>>(), [at("10.0.0.3")]);
+    });
+}
+
+#[test]
+fn a_refused_step_is_named_and_nothing_is_done() {
+    in_private("nftables::a_refused_step_is_named_and_nothing_is_done", || {
+        let mut door = door();
+        let at = |to| publish(Protocol::Tcp, 80, to, 80);
+        door.change(&Change::new().publish(at("10.0.0.2"))).unwrap();
+        let before = door.look_at_all().unwrap();
+        // A plan from an empty sight of a table that is there.
+        let made =
+            nftables::plan(Instance::default(), &Change::new().publish(at("10.0.0.2")), &Seen::default());
+        let error = door.apply(&made.unwrap()).unwrap_err();
+        assert!(
+            matches!(&error, Error::Refused { step, source: Errno::EEXIST, .. } if step == "add table inet linkspan")
+        );
+        assert!(error.is_overtaken());
+        let stolen = Change::new().publish(publish(Protocol::Tcp, 81, "10.0.0.3", 1)).publish(at("10.0.0.3"));
+        let blind = nftables::plan(Instance::default(), &stolen, &Seen::of(&Ruleset::new())).unwrap();
+        let error = door.apply(&blind).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot add element inet linkspan pub4 { tcp . 80 : 10.0.0.3 . 80 } with 1 others"
+        );
+        assert!(door.look_at_all().unwrap().elements().eq(before.elements()));
+    });
+}
