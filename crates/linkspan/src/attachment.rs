@@ -1,0 +1,287 @@
+use crate::network::within;
+use crate::{AttachmentId, Container, ContainerName, DefinedNetwork, NetworkId, NetworkName};
+use ipnet::IpNet;
+use linkspan_nat_rules as rules;
+use linkspan_net_types::{IfName, Mac, Mtu, Port, Protocol};
+use linkspan_netns::{Cookie, Place};
+use linkspan_records::Document;
+use linkspan_veth_bridge as links;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// A namespace on its networks, as it is on record.
+///
+/// It says everything that detaching needs, and has no destructor: a container outlives the process that
+/// attached it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub(crate) id: AttachmentId,
+    pub(crate) name: ContainerName,
+    pub(crate) namespace: Namespace,
+    pub(crate) endpoints: Vec<AttachedEndpoint>,
+    pub(crate) published: Vec<Published>,
+}
+
+impl Attachment {
+    /// Its id, which is all that detaching needs.
+    pub const fn id(&self) -> AttachmentId {
+        self.id
+    }
+
+    /// The name of the container.
+    pub const fn name(&self) -> &ContainerName {
+        &self.name
+    }
+
+    /// The namespace of the container.
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Its endpoints, one for each network, in the order of their links.
+    pub fn endpoints(&self) -> &[AttachedEndpoint] {
+        &self.endpoints
+    }
+
+    /// Its published ports.
+    pub fn published(&self) -> &[Published] {
+        &self.published
+    }
+
+    /// The rules that its published ports are.
+    pub(crate) fn rules(&self) -> Result<Vec<rules::Publish>, rules::Error> {
+        self.published.iter().flat_map(Published::rules).collect()
+    }
+}
+
+/// The namespace of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    pub(crate) cookie: Cookie,
+    pub(crate) place: Option<Place>,
+}
+
+impl Namespace {
+    /// Which one it is: the kernel never gives a cookie again, as it does inodes.
+    pub const fn cookie(&self) -> Cookie {
+        self.cookie
+    }
+
+    /// Where it can be found; `None` where the one who attached it had nothing but a file descriptor.
+    pub const fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+}
+
+/// What a container has on one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedEndpoint {
+    pub(crate) network: NetworkName,
+    pub(crate) network_id: NetworkId,
+    pub(crate) bridge: IfName,
+    pub(crate) link: IfName,
+    pub(crate) host_link: IfName,
+    pub(crate) host_mac: Mac,
+    pub(crate) mac: Mac,
+    pub(crate) mtu: Mtu,
+    pub(crate) addresses: Vec<IpNet>,
+    pub(crate) gateways: Vec<IpAddr>,
+}
+
+impl AttachedEndpoint {
+    /// The network that it is on.
+    pub const fn network(&self) -> &NetworkName {
+        &self.network
+    }
+
+    /// The name of its link in the container.
+    pub const fn link(&self) -> IfName {
+        self.link
+    }
+
+    /// The name of its link on the host, a port of the network's bridge.
+    pub const fn host_link(&self) -> IfName {
+        self.host_link
+    }
+
+    /// The MAC address of its link in the container.
+    pub const fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// The MTU of both its links.
+    pub const fn mtu(&self) -> Mtu {
+        self.mtu
+    }
+
+    /// Its addresses, each with the length of its subnet's prefix, IPv4 first.
+    pub fn addresses(&self) -> &[IpNet] {
+        &self.addresses
+    }
+
+    /// Its IPv4 address where it has one, else its IPv6 address.
+    pub fn address(&self) -> IpNet {
+        // Every network has a subnet, so every endpoint has an address.
+        self.addresses.first().copied().unwrap_or_else(|| IpNet::from(IpAddr::from([0, 0, 0, 0])))
+    }
+
+    /// The gateways that the container's default routes go by; empty where another endpoint has them.
+    pub fn gateways(&self) -> &[IpAddr] {
+        &self.gateways
+    }
+
+    /// The pair of links that it is.
+    pub(crate) fn veth(&self) -> links::Veth {
+        let port = links::Port::of(self.bridge);
+        let inside = links::InsideEnd::new(self.link, self.mac);
+        let inside = self.addresses.iter().fold(inside, |inside, address| inside.with_address(*address));
+        let inside = self.gateways.iter().fold(inside, |inside, gateway| inside.with_gateway(*gateway));
+        links::Veth::new(links::HostEnd::port(self.host_link, self.host_mac, port), inside, self.mtu)
+    }
+}
+
+/// A port of the host that answers for a port of the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub(crate) protocol: Protocol,
+    pub(crate) host_address: Option<IpAddr>,
+    pub(crate) host_port: Port,
+    pub(crate) port: Port,
+    pub(crate) to: Vec<IpAddr>,
+}
+
+impl Published {
+    /// The transport protocol.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The address of the host that it answers at; `None` for every address of both families.
+    pub const fn host_address(&self) -> Option<IpAddr> {
+        self.host_address
+    }
+
+    /// The port of the host.
+    pub const fn host_port(&self) -> Port {
+        self.host_port
+    }
+
+    /// The port of the container.
+    pub const fn port(&self) -> Port {
+        self.port
+    }
+
+    /// The addresses of the container that it leads to, one of each family at most.
+    pub fn to(&self) -> &[IpAddr] {
+        &self.to
+    }
+
+    fn rules(&self) -> impl Iterator<Item = Result<rules::Publish, rules::Error>> + '_ {
+        self.to.iter().map(|&address| {
+            let to = rules::Destination::new(address, self.port);
+            let publish = rules::Publish::nat(self.protocol, self.host_port, to);
+            self.host_address.map_or(Ok(publish), |at| publish.at(at))
+        })
+    }
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host_address {
+            Some(at) => write!(f, "{}", SocketAddr::new(at, self.host_port.get()))?,
+            None => write!(f, "*:{}", self.host_port)?,
+        }
+        for address in &self.to {
+            write!(f, " -> {}", SocketAddr::new(*address, self.port.get()))?;
+        }
+        write!(f, "/{}", self.protocol)
+    }
+}
+
+/// The file of one attachment: the claim before anything else is known, then all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AttachmentRecord {
+    pub(crate) id: AttachmentId,
+    pub(crate) name: ContainerName,
+    /// The networks that may hold leases of it.
+    pub(crate) networks: Vec<NetworkId>,
+    /// It is being detached or taken back: its rules are no longer wanted.
+    pub(crate) leaving: bool,
+    /// `None` while nothing but leases and claims can have been made.
+    pub(crate) attachment: Option<Attachment>,
+}
+
+impl Document for AttachmentRecord {
+    const VERSION: u32 = 1;
+}
+
+/// What is decided about an endpoint before its links are looked at.
+pub(crate) struct Placed<'a> {
+    pub(crate) network: &'a DefinedNetwork,
+    pub(crate) mtu: Mtu,
+    /// Its addresses, one for each subnet.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// The endpoints that a container wants, in their places; `placed` is in the order of the wishes.
+pub(crate) fn endpoints(
+    id: AttachmentId,
+    wanted: &Container,
+    placed: &[Placed<'_>],
+) -> Vec<AttachedEndpoint> {
+    let routes = default_routes(placed);
+    let each = wanted.endpoints().iter().zip(placed).enumerate();
+    each.map(|(place, (wish, Placed { network, mtu, addresses }))| AttachedEndpoint {
+        network: network.name.clone(),
+        network_id: network.id,
+        bridge: network.link,
+        link: wish.wanted_link().unwrap_or_else(|| default_link(place)),
+        host_link: id.host_end(place),
+        host_mac: id.host_mac(place),
+        mac: wish
+            .wanted_mac()
+            .or_else(|| addresses.first().map(|a| Mac::of_address(*a)))
+            .unwrap_or_else(|| id.host_mac(place)),
+        mtu: *mtu,
+        addresses: addresses.iter().filter_map(|a| Some(within(network.subnet_of(*a)?, *a))).collect(),
+        gateways: routes.iter().filter(|(of, _)| *of == place).map(|(_, gateway)| *gateway).collect(),
+    })
+    .collect()
+}
+
+/// `eth0`, `eth1` ... in the order the networks were given.
+fn default_link(place: usize) -> IfName {
+    // A place has at most as many digits as fit: a container has fewer endpoints than a bridge has ports.
+    format!("eth{place}").parse().unwrap_or_else(|_| "eth".parse().expect("three letters are a name"))
+}
+
+/// Which endpoint has the default route of each family, and its gateway: a dual-stack network first, then
+/// the first by name; IPv4 and IPv6 are chosen apart.
+fn default_routes(placed: &[Placed<'_>]) -> Vec<(usize, IpAddr)> {
+    let of_family = |v4: bool| {
+        let gateway = |network: &DefinedNetwork| {
+            network.subnets.iter().map(|s| s.gateway()).find(|gateway| gateway.is_ipv4() == v4)
+        };
+        let candidates =
+            placed.iter().enumerate().filter_map(|(i, p)| Some((i, p.network, gateway(p.network)?)));
+        candidates
+            .min_by_key(|(_, network, _)| (!(network.has_ipv4() && network.has_ipv6()), network.name.clone()))
+            .map(|(i, _, gateway)| (i, gateway))
+    };
+    [of_family(true), of_family(false)].into_iter().flatten().collect()
+}
+
+/// The addresses that published ports lead to: those of the endpoint with the default route of each family.
+pub(crate) fn serving(endpoints: &[AttachedEndpoint]) -> Vec<IpAddr> {
+    let of_family = |v4: bool| {
+        let routed = endpoints.iter().find(|e| e.gateways.iter().any(|gateway| gateway.is_ipv4() == v4))?;
+        routed.addresses.iter().map(IpNet::addr).find(|address| address.is_ipv4() == v4)
+    };
+    [of_family(true), of_family(false)].into_iter().flatten().collect()
+}
+
+/// Whether a port at this address of the host can lead to this address of a container.
+pub(crate) fn leads(at: Option<IpAddr>, to: IpAddr) -> bool {
+    at.is_none_or(|at| at.is_ipv4() == to.is_ipv4())
+}

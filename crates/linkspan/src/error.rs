@@ -1,0 +1,343 @@
+use crate::{AttachmentId, ContainerName, Difference, NetworkName, Publish};
+use ipnet::IpNet;
+use linkspan_ipam as ipam;
+use linkspan_nat_rules as rules;
+use linkspan_net_types::{IfName, Port, Protocol};
+use linkspan_netns as netns;
+use linkspan_records as records;
+use linkspan_veth_bridge as links;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Why something was refused.
+///
+/// Nothing was changed, or what was begun was taken back, but for [`Error::LeftBehind`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something was refused, and not all of what was begun could be taken back.
+    ///
+    /// The next call of any process tries again to take it back.
+    #[error("{}", Residues(.left))]
+    LeftBehind {
+        /// What stayed, and why.
+        left: Vec<Left>,
+        /// What was refused in the first place; `None` where it was the removal itself.
+        #[source]
+        refused: Option<Box<Self>>,
+    },
+    /// There is no network of this name.
+    #[error("there is no network `{name}`")]
+    NoSuchNetwork {
+        /// The name.
+        name: NetworkName,
+    },
+    /// There is a network of this name already.
+    #[error("network `{name}` exists")]
+    NetworkExists {
+        /// The name.
+        name: NetworkName,
+    },
+    /// The network of this name is another than the one wanted.
+    #[error("network `{name}` exists with other {what}")]
+    NetworkDiffers {
+        /// The name.
+        name: NetworkName,
+        /// In what it differs.
+        what: Difference,
+    },
+    /// `bridge`, `host` and `none` exist always, and are not made or removed as others are.
+    #[error("network name `{name}` is reserved")]
+    NetworkReserved {
+        /// The name.
+        name: NetworkName,
+    },
+    /// Containers are attached to the network.
+    #[error("network `{name}` is in use by {}", Names(.by))]
+    NetworkInUse {
+        /// The name.
+        name: NetworkName,
+        /// The containers.
+        by: Vec<ContainerName>,
+    },
+    /// The wanted subnet overlaps that of another network.
+    #[error("subnet {subnet} overlaps {other} of network `{holder}`")]
+    SubnetOverlap {
+        /// The wanted subnet.
+        subnet: IpNet,
+        /// The subnet that is there.
+        other: IpNet,
+        /// The network that has it.
+        holder: NetworkName,
+    },
+    /// Another network has a bridge of that name.
+    #[error("bridge `{link}` belongs to network `{holder}`")]
+    LinkTaken {
+        /// The wanted name of the bridge.
+        link: IfName,
+        /// The network that has it.
+        holder: NetworkName,
+    },
+    /// An IPv6 subnet from the pool needs the machine's id.
+    #[error("cannot read the machine's id from {}", path.display())]
+    MachineId {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// There is no attachment of this name or id.
+    #[error("there is no container `{wanted}`")]
+    NoSuchAttachment {
+        /// The name, or the id, or its beginning.
+        wanted: String,
+    },
+    /// Several attachments have an id that begins like this.
+    #[error("`{wanted}` begins the ids of {count} containers")]
+    Ambiguous {
+        /// The beginning.
+        wanted: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// Another container has the name.
+    #[error("container name `{name}` is taken by {holder}")]
+    NameTaken {
+        /// The name.
+        name: ContainerName,
+        /// Who has it.
+        holder: AttachmentId,
+    },
+    /// The namespace is attached already.
+    #[error("the network namespace is attached already, as `{holder}`")]
+    NamespaceTaken {
+        /// The container that it is attached as.
+        holder: String,
+    },
+    /// The namespace is the host's own.
+    #[error("the network namespace is the host's own")]
+    OwnNamespace,
+    /// The namespace of a container is gone, or cannot be found again.
+    #[error("the network namespace of `{name}` cannot be found")]
+    NamespaceLost {
+        /// The container.
+        name: ContainerName,
+    },
+    /// What is handed over is another namespace than the one that was attached.
+    #[error("that is not the network namespace of `{name}`")]
+    OtherNamespace {
+        /// The container.
+        name: ContainerName,
+    },
+    /// Another container has published the port.
+    #[error("host port {port}/{protocol} is published by `{holder}`")]
+    PortTaken {
+        /// The port of the host.
+        port: Port,
+        /// Its protocol.
+        protocol: Protocol,
+        /// The container that has it.
+        holder: String,
+    },
+    /// A program on the host has the port, or the host lacks the address.
+    #[error("cannot publish at host port {}", At { address: *address, port: *port, protocol: *protocol })]
+    PortBusy {
+        /// The address of the host.
+        address: IpAddr,
+        /// The port of the host.
+        port: Port,
+        /// Its protocol.
+        protocol: Protocol,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// No port of `net.ipv4.ip_local_port_range` is free.
+    #[error("no {protocol} port of the host is free")]
+    NoFreePort {
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// The container's port is 0, or its protocol cannot be published.
+    #[error("port `{publish}` cannot be published: {}", match .publish.port() { None => "a port is 1 to 65535", Some(_) => "this kernel's rules do not carry its protocol" })]
+    Unpublishable {
+        /// The wish.
+        publish: Publish,
+    },
+    /// The container has no address that a host address of this family could lead to.
+    #[error("port `{publish}` leads nowhere: the container has no address of that family")]
+    LeadsNowhere {
+        /// The wish.
+        publish: Publish,
+    },
+    /// Ports are published by rules, which the host's policy forbids.
+    #[error("ports cannot be published without a firewall")]
+    PublishWithoutFirewall,
+    /// The mode has no published ports of its own.
+    #[error("ports cannot be published in {mode} mode")]
+    PublishInMode {
+        /// `host`, `none` or `container`.
+        mode: &'static str,
+    },
+    /// The mode has no MAC address of its own.
+    #[error("a mac cannot be given in {mode} mode")]
+    MacInMode {
+        /// `host`, `none` or `container`.
+        mode: &'static str,
+    },
+    /// The mode has no networks.
+    #[error("network `{network}` cannot be joined in {mode} mode")]
+    NetworkInMode {
+        /// The network.
+        network: NetworkName,
+        /// `host`, `none` or `container`.
+        mode: &'static str,
+    },
+    /// A container has one endpoint on each of its networks.
+    #[error("network `{network}` is given twice")]
+    TwiceOn {
+        /// The network.
+        network: NetworkName,
+    },
+    /// The network has no subnet of the address's family.
+    #[error("network `{network}` has no subnet for ip {address}")]
+    NoSubnet {
+        /// The network.
+        network: NetworkName,
+        /// The wanted address.
+        address: IpAddr,
+    },
+    /// The run folder belongs to another instance, namespace or firewall.
+    #[error("run folder {} belongs to another {what}: {there}, not {wanted}", path.display())]
+    RunFolder {
+        /// The folder.
+        path: PathBuf,
+        /// In what it differs: `instance`, `network namespace` or `firewall`.
+        what: &'static str,
+        /// What it says.
+        there: String,
+        /// What was expected.
+        wanted: String,
+    },
+    /// The host changed since the plan was made.
+    #[error("the host changed since the plan was made")]
+    Stale,
+    /// Records, leases or claims could not be read or written.
+    #[error("cannot use the records")]
+    Records(#[from] records::Error),
+    /// A subnet, an address or a lease was refused.
+    #[error("cannot give the address")]
+    Address(#[from] ipam::Error),
+    /// A namespace was refused.
+    #[error("cannot use the network namespace")]
+    Namespace(#[from] netns::Error),
+    /// What is wanted of the links cannot be had.
+    #[error("cannot plan the links")]
+    Links(#[from] links::Error),
+    /// The kernel refused a change of the links.
+    #[cfg(feature = "kernel")]
+    #[error("cannot change the links")]
+    ChangeLinks(#[from] links::kernel::ApplyError),
+    /// What is wanted of the rules cannot be had, or the kernel refused it.
+    #[error("cannot set the rules")]
+    Rules(#[from] rules::Error),
+    /// The host could not be asked about itself.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+}
+
+/// Something that could not be taken back.
+#[derive(Debug)]
+pub struct Left {
+    /// What it is.
+    pub what: Residue,
+    /// Why it could not be taken back.
+    pub source: Box<Error>,
+}
+
+/// What can stay behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Residue {
+    /// The rules of a container's published ports, or of a network.
+    Rules {
+        /// The container or network.
+        of: String,
+    },
+    /// A link of the host.
+    Link(IfName),
+    /// Leases, claims or records.
+    Records {
+        /// The container or network.
+        of: String,
+    },
+    /// Whatever was begun: it could not even be looked at.
+    Unknown,
+}
+
+impl fmt::Display for Residue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rules { of } => write!(f, "the rules of `{of}`"),
+            Self::Link(name) => write!(f, "link `{name}`"),
+            Self::Records { of } => write!(f, "the records of `{of}`"),
+            Self::Unknown => f.write_str("whatever was begun"),
+        }
+    }
+}
+
+impl Error {
+    /// What stayed behind; empty where everything is as it was.
+    pub fn left_behind(&self) -> &[Left] {
+        match self {
+            Self::LeftBehind { left, .. } => left,
+            _ => &[],
+        }
+    }
+
+    /// This error, after what was begun was taken back, or not.
+    pub(crate) fn after(self, taken_back: Result<(), Self>) -> Self {
+        let left = match taken_back {
+            Ok(()) => return self,
+            Err(Self::LeftBehind { left, .. }) => left,
+            Err(other) => vec![Left { what: Residue::Unknown, source: Box::new(other) }],
+        };
+        Self::LeftBehind { left, refused: Some(Box::new(self)) }
+    }
+}
+
+struct Residues<'a>(&'a [Left]);
+
+impl fmt::Display for Residues<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let things: Vec<_> = self.0.iter().map(|left| left.what.to_string()).collect();
+        write!(f, "left behind: {}", things.join(", "))
+    }
+}
+
+struct Names<'a>(&'a [ContainerName]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(|name| format!("`{name}`")).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+struct At {
+    address: IpAddr,
+    port: Port,
+    protocol: Protocol,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", std::net::SocketAddr::new(self.address, self.port.get()), self.protocol)
+    }
+}

@@ -1,0 +1,97 @@
+//! Detaching and repair: one path, from the record and what is seen, whoever began it.
+
+use crate::attachment::AttachmentRecord;
+use crate::kernel::attach::owner;
+use crate::kernel::home::{file, network_of};
+use crate::kernel::host::Host;
+use crate::kernel::networks::Undone;
+use crate::plan;
+use crate::{Attachment, AttachmentId, Error, Residue};
+use linkspan_nat_rules::Change;
+use linkspan_records::{Record, Taken};
+
+/// What detaching came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detached {
+    /// It was attached, and is no more.
+    Gone,
+    /// There was no such attachment; that is as good.
+    Absent,
+}
+
+impl Host {
+    /// Takes a namespace off its networks: rules, links, leases, record. Its other links stay, and so does
+    /// the namespace itself; the guests of a container that shared it keep `lo`.
+    ///
+    /// It needs nothing but the id, works from any process and also after a crash, and may be repeated.
+    ///
+    /// # Errors
+    /// [`Error::LeftBehind`] where something could not be removed: everything else was, and the next call
+    /// of any process tries again.
+    pub fn detach(&self, id: AttachmentId) -> Result<Detached, Error> {
+        let here = self.enter()?;
+        let done = match self.run.attachments.wait_record::<AttachmentRecord>(&file(id))? {
+            Some(record) => self.take_back(record).map(|()| Detached::Gone),
+            None => Ok(Detached::Absent),
+        };
+        let retired = self.retire_default();
+        let left = self.run.leave(here);
+        done.and_then(|done| retired.and(left).map(|()| done))
+    }
+
+    /// Takes back whatever a record may have come to; what stays is tried again by the next caller.
+    pub(crate) fn take_back(&self, mut record: Record<AttachmentRecord>) -> Result<(), Error> {
+        let wanted = record.value().clone();
+        // One that is taken back is in `pending` already, where the next caller finds it.
+        let _ = record.move_to(&self.run.pending);
+        record.append(AttachmentRecord { leaving: true, ..wanted.clone() })?;
+        let of = || wanted.name.to_string();
+        let mut undone = Undone::default();
+        if let Some(attachment) = &wanted.attachment {
+            undone.note(Residue::Rules { of: of() }, self.withdraw(attachment));
+            self.remove_links(attachment, &mut undone);
+        }
+        if undone.is_whole() {
+            undone.note(Residue::Records { of: of() }, self.release(&wanted));
+        }
+        if undone.is_whole() {
+            undone.note(Residue::Records { of: of() }, record.remove().map_err(Error::from));
+        }
+        undone.finish()
+    }
+
+    fn withdraw(&self, attachment: &Attachment) -> Result<(), Error> {
+        self.change_rules(&Change::new().withdraw_all(attachment.rules()?))
+    }
+
+    fn remove_links(&self, attachment: &Attachment, undone: &mut Undone) {
+        let Some(look) = plan::look_at(attachment) else { return };
+        let removed = self.links(|door| {
+            let seen = door.observe(&look, None)?;
+            door.apply(&plan::detach(attachment, &seen), None).map_err(Error::from)
+        });
+        if let Err(refused) = removed {
+            let link = attachment.endpoints.first().map(|endpoint| endpoint.host_link);
+            undone.note(link.map_or(Residue::Unknown, Residue::Link), Err(refused));
+        }
+    }
+
+    fn release(&self, record: &AttachmentRecord) -> Result<(), Error> {
+        for network in &record.networks {
+            self.run.book(*network).release_all(&owner(record.id))?;
+        }
+        self.free_claims(record.id)
+    }
+
+    /// Takes back what dead processes left under way; what a live one is at is left alone.
+    pub(crate) fn repair(&self) -> Result<(), Error> {
+        let pending = self.run.pending.names()?;
+        for name in pending.iter().filter(|name| network_of(name).is_none()) {
+            if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)? {
+                // What stays is on record still, for the next one; it is no reason to refuse this one's work.
+                let _ = self.take_back(record);
+            }
+        }
+        self.repair_networks(&pending)
+    }
+}

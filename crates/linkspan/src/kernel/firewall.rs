@@ -1,0 +1,80 @@
+use crate::plan::{Firewall, RulesPlan};
+use linkspan_nat_rules::kernel::{Iptables, Nftables};
+use linkspan_nat_rules::nftables::Seen;
+use linkspan_nat_rules::{Change, Error, Instance, Ruleset, iptables};
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, PoisonError};
+
+/// The rules of the host, whichever firewall carries them.
+///
+/// nftables is told what changes; iptables can only be told all that there is to be, so `whole` says that.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    instance: Instance,
+    firewall: Firewall,
+    /// Closing such a socket after a removal waits for the kernel, so they are kept.
+    idle: Mutex<Vec<Nftables>>,
+}
+
+impl Rules {
+    pub(crate) const fn new(instance: Instance, firewall: Firewall) -> Self {
+        Self { instance, firewall, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Performs the change; iptables is rewritten whole, so its caller holds the lock of the rules.
+    pub(crate) fn change(
+        &self,
+        host: BorrowedFd<'_>,
+        change: &Change,
+        whole: impl FnOnce() -> Result<Ruleset, crate::Error>,
+    ) -> Result<(), crate::Error> {
+        if change.is_empty() {
+            return Ok(());
+        }
+        match self.firewall {
+            Firewall::None => Ok(()),
+            Firewall::Nftables => Ok(self.nftables(host, |door| door.change(change).map(drop))?),
+            Firewall::Iptables => {
+                let door = Iptables::open_in(self.instance, host)?;
+                Ok(door.apply(&iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?)?)
+            }
+        }
+    }
+
+    /// Plans the change, and changes nothing.
+    pub(crate) fn plan(
+        &self,
+        host: BorrowedFd<'_>,
+        change: &Change,
+        whole: impl FnOnce() -> Result<Ruleset, crate::Error>,
+    ) -> Result<RulesPlan, crate::Error> {
+        Ok(match self.firewall {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => {
+                let seen = self.nftables(host, |door| door.look(change))?;
+                RulesPlan::Nftables(linkspan_nat_rules::nftables::plan(self.instance, change, &seen)?)
+            }
+            Firewall::Iptables => {
+                let seen = Iptables::open_in(self.instance, host)?.look()?;
+                RulesPlan::Iptables(iptables::plan(self.instance, &whole()?.after(change)?, &seen)?)
+            }
+        })
+    }
+
+    /// All of our table, where nftables carries the rules.
+    pub(crate) fn look_at_all(&self, host: BorrowedFd<'_>) -> Result<Seen, Error> {
+        self.nftables(host, Nftables::look_at_all)
+    }
+
+    fn nftables<T>(
+        &self,
+        host: BorrowedFd<'_>,
+        work: impl FnOnce(&mut Nftables) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut door = idle.map_or_else(|| Nftables::open_in(self.instance, host), Ok)?;
+        let done = work(&mut door);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        done
+    }
+}

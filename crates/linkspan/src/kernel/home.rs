@@ -1,0 +1,296 @@
+//! The folders: what is where, whose they are, and which locks go with them.
+
+use crate::attachment::AttachmentRecord;
+use crate::claims::Claims;
+use crate::plan::{Firewall, NetworkRecord};
+use crate::{AttachmentId, DefinedNetwork, Error, NetworkId, NetworkName};
+use linkspan_ipam::LeaseBook;
+use linkspan_nat_rules::{Change, Instance, Ruleset};
+use linkspan_netns::Cookie;
+use linkspan_records::{Access, Document, Durability, FileName, Folder, Ledger, Lock};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A name of ours as a file's: names and ids are letters, digits, `_`, `.` and `-`, and shorter.
+pub(crate) fn file(name: impl ToString) -> FileName {
+    name.to_string().parse().expect("names and ids of ours are made of what a file's name may hold")
+}
+
+/// Whose a run folder is. A file of an older boot says nothing about this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) instance: Instance,
+    pub(crate) boot: String,
+    pub(crate) namespace: Cookie,
+    pub(crate) firewall: Firewall,
+}
+
+impl Document for Identity {
+    const VERSION: u32 = 1;
+}
+
+/// What the identity on file means for one who comes with another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Welcome {
+    Ours,
+    Empty,
+    OlderBoot,
+    Other { what: &'static str, there: String, wanted: String },
+}
+
+impl Identity {
+    /// Judges what is on file; a folder that holds nothing may change its firewall.
+    fn judge(&self, there: Option<&Self>, idle: bool) -> Welcome {
+        let Some(there) = there else { return Welcome::Empty };
+        let other = |what, there: &dyn ToString, wanted: &dyn ToString| Welcome::Other {
+            what,
+            there: there.to_string(),
+            wanted: wanted.to_string(),
+        };
+        match there {
+            there if there == self => Welcome::Ours,
+            Self { boot, .. } if *boot != self.boot => Welcome::OlderBoot,
+            _ if idle => Welcome::Empty,
+            Self { instance, .. } if *instance != self.instance => {
+                other("instance", instance, &self.instance)
+            }
+            Self { namespace, .. } if *namespace != self.namespace => {
+                other("network namespace", namespace, &self.namespace)
+            }
+            Self { firewall, .. } => other("firewall", firewall, &self.firewall),
+        }
+    }
+}
+
+/// The run folder, which a reboot empties: attachments, networks that are up, leases, claims.
+#[derive(Debug)]
+pub(crate) struct Run {
+    root: Folder,
+    pub(crate) attachments: Folder,
+    /// Operations under way; normally empty, so that repair needs no scan.
+    pub(crate) pending: Folder,
+    pub(crate) up: Folder,
+    leases: Folder,
+    locks: Folder,
+    claims: Mutex<Ledger<Claims>>,
+    books: Mutex<BTreeMap<NetworkId, Arc<LeaseBook>>>,
+}
+
+impl Run {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Self::of(Folder::open(path)?)
+    }
+
+    fn of(root: Folder) -> Result<Self, Error> {
+        let claims = Mutex::new(Ledger::open(&root, &file("claims")));
+        let folder = |name| root.folder(&file(name));
+        Ok(Self {
+            attachments: folder("attachments")?,
+            pending: folder("pending")?,
+            up: folder("up")?,
+            leases: folder("leases")?,
+            locks: folder("locks")?,
+            claims,
+            books: Mutex::default(),
+            root,
+        })
+    }
+
+    /// Comes in: as long as the lock is held, the folder stays that of this identity.
+    pub(crate) fn enter(&self, identity: &Identity) -> Result<Lock, Error> {
+        let name = file("host");
+        loop {
+            let here = self.locks.lock(&name, Access::Shared)?;
+            if self.root.read::<Identity>(&name)?.as_ref() == Some(identity) {
+                return Ok(here);
+            }
+            drop(here);
+            let _alone = self.locks.lock(&name, Access::Exclusive)?;
+            self.settle_in(identity, &name)?;
+        }
+    }
+
+    fn settle_in(&self, identity: &Identity, name: &FileName) -> Result<(), Error> {
+        let there = self.root.read::<Identity>(name)?;
+        match identity.judge(there.as_ref(), self.is_idle()?) {
+            Welcome::Ours => return Ok(()),
+            Welcome::Empty => {}
+            Welcome::OlderBoot => self.clear()?,
+            Welcome::Other { what, there, wanted } => {
+                return Err(Error::RunFolder { path: self.root.path().to_owned(), what, there, wanted });
+            }
+        }
+        Ok(self.root.write(name, identity, Durability::Memory)?)
+    }
+
+    /// Leaves nothing but lock files where nothing is on record and nobody else is at work.
+    pub(crate) fn leave(&self, here: Lock) -> Result<(), Error> {
+        drop(here);
+        let name = file("host");
+        let Some(_alone) = self.locks.try_lock(&name, Access::Exclusive)? else { return Ok(()) };
+        if self.is_idle()? {
+            self.clear()?;
+            self.root.remove(&name)?;
+        }
+        Ok(())
+    }
+
+    fn is_idle(&self) -> Result<bool, Error> {
+        Ok(self.pending.is_empty()? && self.attachments.is_empty()? && self.up.is_empty()?)
+    }
+
+    fn clear(&self) -> Result<(), Error> {
+        for folder in [&self.pending, &self.attachments, &self.up, &self.leases] {
+            folder.sweep()?;
+            folder.names()?.iter().try_for_each(|name| folder.remove(name).map(drop))?;
+        }
+        self.books().clear();
+        Ok(self.root.remove(&file("claims")).map(drop)?)
+    }
+
+    /// The ledger of names, namespaces and ports.
+    pub(crate) fn claims(&self) -> MutexGuard<'_, Ledger<Claims>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leases of a network.
+    pub(crate) fn book(&self, network: NetworkId) -> Arc<LeaseBook> {
+        let open = || Arc::new(LeaseBook::open(&self.leases, &file(network)));
+        self.books().entry(network).or_insert_with(open).clone()
+    }
+
+    /// Forgets the leases of a network that is no more.
+    pub(crate) fn forget_book(&self, network: NetworkId) -> Result<(), Error> {
+        self.books().remove(&network);
+        Ok(self.leases.remove(&file(network)).map(drop)?)
+    }
+
+    fn books(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Arc<LeaseBook>>> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Held shared by whoever attaches to a network, alone by whoever brings it up or takes it down.
+    pub(crate) fn lock_network(&self, network: NetworkId, access: Access) -> Result<Lock, Error> {
+        Ok(self.locks.lock(&file(format!("network-{network}")), access)?)
+    }
+
+    pub(crate) fn try_lock_network(&self, network: NetworkId) -> Result<Option<Lock>, Error> {
+        Ok(self.locks.try_lock(&file(format!("network-{network}")), Access::Exclusive)?)
+    }
+
+    /// Held by whoever rewrites all rules, which is all that iptables can.
+    pub(crate) fn lock_rules(&self) -> Result<Lock, Error> {
+        Ok(self.locks.lock(&file("rules"), Access::Exclusive)?)
+    }
+
+    /// Whether an attachment is on record or on its way there.
+    pub(crate) fn is_alive(&self, id: AttachmentId) -> Result<bool, Error> {
+        let there = |folder: &Folder| folder.peek_record::<AttachmentRecord>(&file(id)).map(|r| r.is_some());
+        // Looked at last, since an attachment that is confirmed moves from one folder to the other.
+        Ok(there(&self.pending)? || there(&self.attachments)?)
+    }
+
+    /// All rules that the records want.
+    pub(crate) fn rules(&self) -> Result<Ruleset, Error> {
+        let mut change = Change::new();
+        for folder in [&self.up, &self.pending] {
+            for name in folder.names()?.iter().filter(|name| name.as_str().starts_with(NETWORK)) {
+                let record = folder.peek_record::<NetworkRecord>(name)?;
+                change =
+                    record.filter(|r| !r.leaving).into_iter().fold(change, |c, r| c.add_network(r.rules));
+            }
+        }
+        for folder in [&self.attachments, &self.pending] {
+            for name in folder.names()?.iter().filter(|name| !name.as_str().starts_with(NETWORK)) {
+                let record = folder.peek_record::<AttachmentRecord>(name)?;
+                let staying = record.filter(|r| !r.leaving).and_then(|r| r.attachment);
+                change = change.publish_all(staying.map_or_else(|| Ok(Vec::new()), |a| a.rules())?);
+            }
+        }
+        Ok(Ruleset::new().after(&change)?)
+    }
+}
+
+/// What the records of networks are named by, beside those of attachments.
+const NETWORK: &str = "network-";
+
+/// The name of a network's record.
+pub(crate) fn network_file(network: NetworkId) -> FileName {
+    file(format!("{NETWORK}{network}"))
+}
+
+/// The network whose record has this name.
+pub(crate) fn network_of(name: &FileName) -> Option<NetworkId> {
+    name.as_str().strip_prefix(NETWORK)?.parse().ok()
+}
+
+/// The state folder, which outlives a reboot: the definitions of networks.
+#[derive(Debug)]
+pub(crate) struct State {
+    networks: Folder,
+    root: Folder,
+}
+
+impl State {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let root = Folder::open(path)?;
+        Ok(Self { networks: root.folder(&file("networks"))?, root })
+    }
+
+    /// Held by whoever defines or forgets a network.
+    pub(crate) fn lock(&self) -> Result<Lock, Error> {
+        Ok(self.root.lock(&file("networks.lock"), Access::Exclusive)?)
+    }
+
+    pub(crate) fn find(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
+        Ok(self.networks.read(&file(name))?)
+    }
+
+    pub(crate) fn all(&self) -> Result<Vec<DefinedNetwork>, Error> {
+        let read = |name| self.networks.read(name).transpose();
+        Ok(self.networks.names()?.iter().filter_map(read).collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) fn define(&self, network: &DefinedNetwork) -> Result<(), Error> {
+        Ok(self.networks.write(&file(&network.name), network, Durability::Disk)?)
+    }
+
+    pub(crate) fn forget(&self, network: &DefinedNetwork) -> Result<(), Error> {
+        // Another of the same name may have been defined since.
+        if self.find(&network.name)?.is_some_and(|there| there.id == network.id) {
+            self.networks.remove(&file(&network.name))?;
+            self.networks.sync()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(boot: &str, namespace: u64, firewall: Firewall) -> Identity {
+        let namespace = Cookie::new(namespace);
+        Identity { instance: Instance::default(), boot: boot.to_owned(), namespace, firewall }
+    }
+
+    #[test]
+    fn a_folder_of_this_boot_belongs_to_one_namespace_and_firewall() {
+        let me = identity("b", 1, Firewall::Nftables);
+        let check = |there: Option<Identity>, idle: bool, expected: &str| {
+            let welcome = match me.judge(there.as_ref(), idle) {
+                Welcome::Other { what, there, wanted } => format!("{what}: {there}, not {wanted}"),
+                welcome => format!("{welcome:?}"),
+            };
+            assert_eq!(welcome, expected);
+        };
+        check(None, true, "Empty");
+        check(Some(me.clone()), false, "Ours");
+        check(Some(identity("a", 2, Firewall::Iptables)), false, "OlderBoot");
+        check(Some(identity("b", 1, Firewall::Iptables)), true, "Empty");
+        check(Some(identity("b", 1, Firewall::Iptables)), false, "firewall: iptables, not nftables");
+        check(Some(identity("b", 2, Firewall::Nftables)), false, "network namespace: 2, not 1");
+    }
+}

@@ -1,0 +1,224 @@
+use crate::attachment::AttachmentRecord;
+use crate::claims::Entry;
+use crate::id::Moment;
+use crate::kernel::firewall::Rules;
+use crate::kernel::home::{Identity, Run, State, file};
+use crate::plan::Firewall;
+use crate::{Attachment, AttachmentId, DefinedNetwork, Error};
+use linkspan_nat_rules::Instance;
+use linkspan_netns::NetNs;
+use linkspan_records::Lock;
+use linkspan_veth_bridge as links;
+use nix::time::{ClockId, clock_gettime};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The file that tells one boot from the next.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The host that containers are attached to: one network namespace, and the folders with its records.
+///
+/// It is `Send` and `Sync`, and every operation takes `&self`. Several processes may each have one on the
+/// same folders at once.
+#[derive(Debug)]
+pub struct Host {
+    pub(crate) settings: Builder,
+    pub(crate) netns: NetNs,
+    pub(crate) identity: Identity,
+    pub(crate) run: Run,
+    pub(crate) state: State,
+    pub(crate) rules: Rules,
+    idle: Mutex<Vec<links::kernel::Links>>,
+}
+
+/// How a host is opened; what is not said is the default.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    pub(crate) instance: Instance,
+    run_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    firewall: Firewall,
+    pub(crate) forwarding: bool,
+}
+
+impl Builder {
+    /// Names the table, the chains, the links and the folders, so that several runtimes share a host;
+    /// by default `linkspan`.
+    #[must_use]
+    pub const fn instance(mut self, instance: Instance) -> Self {
+        self.instance = instance;
+        self
+    }
+
+    /// Where attachments are on record; by default `/run/INSTANCE`. It has to be empty after a reboot.
+    #[must_use]
+    pub fn run_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.run_dir = Some(path.into());
+        self
+    }
+
+    /// Where networks are defined; by default `/var/lib/INSTANCE`.
+    #[must_use]
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Which firewall carries the rules; by default nftables.
+    #[must_use]
+    pub const fn firewall(mut self, firewall: Firewall) -> Self {
+        self.firewall = firewall;
+        self
+    }
+
+    /// Leaves `ip_forward` as it is, whatever a network needs; by default it is switched on when needed,
+    /// and never off.
+    #[must_use]
+    pub const fn leave_forwarding(mut self) -> Self {
+        self.forwarding = false;
+        self
+    }
+
+    /// Opens the host whose network namespace the calling thread is in.
+    ///
+    /// # Errors
+    /// [`Error::Records`] where the folders cannot be made or are not the caller's own.
+    pub fn open(self) -> Result<Host, Error> {
+        let netns = NetNs::current()?;
+        let folder = |given: &Option<PathBuf>, parent: &str| {
+            given.clone().unwrap_or_else(|| Path::new(parent).join(self.instance.as_str()))
+        };
+        let run = Run::open(&folder(&self.run_dir, "/run"))?;
+        let state = State::open(&folder(&self.state_dir, "/var/lib"))?;
+        let (instance, firewall) = (self.instance, self.firewall);
+        let identity = Identity { instance, boot: read(BOOT_ID)?, namespace: netns.cookie(), firewall };
+        let rules = Rules::new(instance, firewall);
+        Ok(Host { settings: self, netns, identity, run, state, rules, idle: Mutex::default() })
+    }
+}
+
+/// The text of a small file, without the line break at its end.
+pub(crate) fn read(path: impl AsRef<Path>) -> Result<String, Error> {
+    let path = path.as_ref();
+    let text =
+        std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(text.trim_end().to_owned())
+}
+
+impl Host {
+    /// Opens the host whose network namespace the calling thread is in, with every default.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open() -> Result<Self, Error> {
+        Self::builder().open()
+    }
+
+    /// Says how a host is to be opened.
+    pub fn builder() -> Builder {
+        let (run_dir, state_dir) = (None, None);
+        let instance = Instance::default();
+        Builder { instance, run_dir, state_dir, firewall: Firewall::Nftables, forwarding: true }
+    }
+
+    /// The instance whose table, links and folders it works with.
+    pub const fn instance(&self) -> Instance {
+        self.settings.instance
+    }
+
+    /// The firewall that carries its rules.
+    pub const fn firewall(&self) -> Firewall {
+        self.settings.firewall
+    }
+
+    /// The networks on record, by name.
+    ///
+    /// # Errors
+    /// [`Error::Records`].
+    pub fn networks(&self) -> Result<Vec<DefinedNetwork>, Error> {
+        self.state.all()
+    }
+
+    /// The attachments on record, by name. One that is being made or taken away is not among them.
+    ///
+    /// # Errors
+    /// [`Error::Records`].
+    pub fn attachments(&self) -> Result<Vec<Attachment>, Error> {
+        let mut all = Vec::new();
+        for name in self.run.attachments.names()? {
+            let record = self.run.attachments.peek_record::<AttachmentRecord>(&name)?;
+            all.extend(record.and_then(|record| record.attachment));
+        }
+        all.sort_by(|a: &Attachment, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// The attachment with this id, where it is on record.
+    ///
+    /// # Errors
+    /// [`Error::Records`].
+    pub fn attachment(&self, id: AttachmentId) -> Result<Option<Attachment>, Error> {
+        let record = self.run.attachments.peek_record::<AttachmentRecord>(&file(id))?;
+        Ok(record.and_then(|record| record.attachment))
+    }
+
+    /// The attachment that someone means: by name, by id, or by the beginning of an id that no other has.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAttachment`], [`Error::Ambiguous`].
+    pub fn find(&self, wanted: &str) -> Result<Attachment, Error> {
+        if let Some(found) = self.named(wanted)? {
+            return Ok(found);
+        }
+        let all = self.attachments()?;
+        let mut like =
+            all.into_iter().filter(|a| a.name.as_str() == wanted || a.id.to_string().starts_with(wanted));
+        match (like.next(), like.count()) {
+            (Some(found), 0) => Ok(found),
+            (Some(_), others) => Err(Error::Ambiguous { wanted: wanted.to_owned(), count: others + 1 }),
+            (None, _) => Err(Error::NoSuchAttachment { wanted: wanted.to_owned() }),
+        }
+    }
+
+    fn named(&self, name: &str) -> Result<Option<Attachment>, Error> {
+        let Ok(name) = name.parse() else { return Ok(None) };
+        let id = self.run.claims().lock()?.state().named(&name);
+        id.map_or(Ok(None), |id| self.attachment(id))
+    }
+
+    /// Comes in to work: the run folder is ours, and what the dead left under way is taken back.
+    pub(crate) fn enter(&self) -> Result<Lock, Error> {
+        let here = self.run.enter(&self.identity)?;
+        self.repair()?;
+        Ok(here)
+    }
+
+    /// An id that nothing had since the boot.
+    pub(crate) fn moment(&self) -> Result<Moment<'_>, Error> {
+        let read = |source: nix::Error| Error::Read { path: "clock".into(), source: source.into() };
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(read)?;
+        let nanoseconds = now.tv_sec().unsigned_abs().wrapping_mul(1_000_000_000);
+        let nanoseconds = nanoseconds.wrapping_add(now.tv_nsec().unsigned_abs());
+        Ok(Moment { instance: self.settings.instance.as_str(), boot: &self.identity.boot, nanoseconds })
+    }
+
+    /// Works on the host's links with a door of one's own.
+    pub(crate) fn links<T, E: From<links::Error>>(
+        &self,
+        work: impl FnOnce(&mut links::kernel::Links) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut door = idle.map_or_else(|| links::kernel::Links::open_in(self.netns.as_fd()), Ok)?;
+        let done = work(&mut door);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        done
+    }
+
+    /// Frees all that an attachment had claimed.
+    pub(crate) fn free_claims(&self, id: AttachmentId) -> Result<(), Error> {
+        let mut claims = self.run.claims();
+        let mut claims = claims.lock()?;
+        Ok(claims.commit(&[Entry::Freed(id)])?)
+    }
+}

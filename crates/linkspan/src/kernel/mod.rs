@@ -1,0 +1,15 @@
+//! The door: what the plans say is looked up and performed here.
+
+mod attach;
+mod detach;
+mod firewall;
+mod home;
+mod host;
+mod mode;
+mod networks;
+mod ports;
+mod view;
+
+pub use detach::Detached;
+pub use host::{Builder, Host};
+pub use mode::{Mode, Prepared};

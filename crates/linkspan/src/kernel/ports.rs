@@ -1,0 +1,145 @@
+//! Ports of the host: which one is taken where none is asked for, and whether a program has it.
+
+use crate::claims::{Claim, Claims, HostPort};
+use crate::kernel::host::{Host, read};
+use crate::{Container, Error, Publish, Published};
+use linkspan_net_types::{Port, Protocol};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, socket, sockopt};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
+
+/// `Documentation/networking/ip-sysctl.rst`, as are the reserved ones.
+const LOCAL_PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const RESERVED_PORTS: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+
+impl Host {
+    /// The ports of the host that the container's wishes come to, each one free of others and of programs.
+    pub(crate) fn choose_ports(&self, wanted: &Container, claims: &Claims) -> Result<Vec<HostPort>, Error> {
+        let mut chosen = Vec::new();
+        for wish in wanted.published() {
+            let port = match wish.host_port() {
+                Some(port) => of(wish, port),
+                None => self.free_port(wish, claims, &chosen)?,
+            };
+            chosen.push(port);
+        }
+        Ok(chosen)
+    }
+
+    fn free_port(&self, wish: &Publish, claims: &Claims, chosen: &[HostPort]) -> Result<HostPort, Error> {
+        let (range, reserved) = self.netns.run(local_ports)??;
+        let free = |port: &HostPort| {
+            !reserved.iter().any(|taken| taken.contains(&port.port.get()))
+                && claims.holder(&Claim::Port(*port)).is_none()
+                && !chosen.iter().any(|other| other.overlaps(*port))
+        };
+        let candidates = range.filter_map(Port::new).map(|port| of(wish, port)).filter(free);
+        for port in candidates {
+            if self.try_ports(&[port]).is_ok() {
+                return Ok(port);
+            }
+        }
+        Err(Error::NoFreePort { protocol: wish.protocol() })
+    }
+
+    /// Finds out by binding them for a moment whether a program of the host has one of the ports.
+    pub(crate) fn try_ports(&self, ports: &[HostPort]) -> Result<(), Error> {
+        if ports.is_empty() { Ok(()) } else { self.netns.run(|| ports.iter().try_for_each(try_port))? }
+    }
+}
+
+fn try_port(HostPort { protocol, port, address }: &HostPort) -> Result<(), Error> {
+    addresses(*address).into_iter().try_for_each(|address| {
+        let (port, protocol) = (*port, *protocol);
+        bind(protocol, SocketAddr::new(address, port.get())).map_err(|source| Error::PortBusy {
+            address,
+            port,
+            protocol,
+            source,
+        })
+    })
+}
+
+/// The wish at this port of the host.
+fn of(wish: &Publish, port: Port) -> HostPort {
+    HostPort { protocol: wish.protocol(), port, address: wish.host_address() }
+}
+
+/// The wish as it is granted.
+pub(crate) fn grant(wish: &Publish, host: HostPort, serving: &[IpAddr]) -> Result<Published, Error> {
+    let leads = |to: &&IpAddr| crate::attachment::leads(host.address, **to);
+    let to: Vec<_> = serving.iter().filter(leads).copied().collect();
+    let port = wish.port().filter(|_| wish.protocol() != Protocol::Sctp);
+    let port = port.ok_or(Error::Unpublishable { publish: *wish })?;
+    if to.is_empty() {
+        return Err(Error::LeadsNowhere { publish: *wish });
+    }
+    let HostPort { protocol, port: host_port, address: host_address } = host;
+    Ok(Published { protocol, host_address, host_port, port, to })
+}
+
+/// What has to be bound for a port at this address; every address of both families where there is none.
+fn addresses(address: Option<IpAddr>) -> Vec<IpAddr> {
+    address.map_or_else(|| vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], |a| vec![a])
+}
+
+/// Binds without listening: a connection that comes in this moment is refused, not accepted and then reset.
+fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<()> {
+    let (kind, is_tcp) = match protocol {
+        Protocol::Udp => (SockType::Datagram, false),
+        _ => (SockType::Stream, true),
+    };
+    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let socket = match socket(family, kind, SockFlag::SOCK_CLOEXEC, None) {
+        // A kernel without IPv6 has no IPv6 port that anyone could have.
+        Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => return Ok(()),
+        socket => socket?,
+    };
+    // Connections that ended a moment ago do not keep a port from its next owner.
+    setsockopt(&socket, sockopt::ReuseAddr, &is_tcp)?;
+    if address.is_ipv6() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    match nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Err(Errno::EADDRNOTAVAIL) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ok(()),
+        bound => Ok(bound?),
+    }
+}
+
+type Ranges = Vec<RangeInclusive<u16>>;
+
+fn local_ports() -> Result<(RangeInclusive<u16>, Ranges), Error> {
+    let range = parse_range(&read(LOCAL_PORT_RANGE)?).unwrap_or(32_768..=60_999);
+    Ok((range, parse_ranges(&read(RESERVED_PORTS)?)))
+}
+
+/// `32768\t60999`
+fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once(char::is_whitespace)?;
+    Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+}
+
+/// `8080,9148-9150`
+fn parse_ranges(text: &str) -> Ranges {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    text.split(',').filter_map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_ranges_are_read() {
+        assert_eq!(parse_range("32768\t60999"), Some(32_768..=60_999));
+        assert_eq!(parse_range(""), None);
+        assert_eq!(parse_ranges(""), []);
+        assert_eq!(parse_ranges("8080,9148-9150"), [8080..=8080, 9148..=9150]);
+    }
+}

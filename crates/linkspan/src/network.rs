@@ -1,0 +1,293 @@
+use crate::{Error, NetworkId, NetworkName};
+use ipnet::{IpNet, Ipv4Net};
+use linkspan_ipam::{Pools, Subnet, ula_subnet};
+use linkspan_net_types::{IfName, Mtu};
+use linkspan_records::Document;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The subnet of the default bridge, which no other network is given (Docker's).
+const DEFAULT_SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
+
+/// What a network is wanted to be; all but the name is optional.
+///
+/// ```
+/// use linkspan::Network;
+///
+/// let web = Network::bridge("web".parse()?).subnet("10.88.0.0/24".parse()?);
+/// let both = Network::bridge("both".parse()?).ipv6(); // subnets from the pools
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    name: NetworkName,
+    ipv4: Option<Subnet>,
+    ipv6: WantedIpv6,
+    mtu: Option<Mtu>,
+    link: Option<IfName>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum WantedIpv6 {
+    None,
+    FromPool,
+    Subnet(Subnet),
+}
+
+impl Network {
+    /// A bridge network with an IPv4 subnet from the pools.
+    pub const fn bridge(name: NetworkName) -> Self {
+        Self { name, ipv4: None, ipv6: WantedIpv6::None, mtu: None, link: None, labels: BTreeMap::new() }
+    }
+
+    /// Asks for this subnet, with its gateway, range and reserved addresses; one of each family can be
+    /// asked for, and an IPv6 subnet switches IPv6 on.
+    #[must_use]
+    pub fn subnet(mut self, subnet: Subnet) -> Self {
+        match subnet.net() {
+            IpNet::V4(_) => self.ipv4 = Some(subnet),
+            IpNet::V6(_) => self.ipv6 = WantedIpv6::Subnet(subnet),
+        }
+        self
+    }
+
+    /// Asks for IPv6; without a subnet it is a /64 that this machine always has (RFC 4193).
+    #[must_use]
+    pub fn ipv6(mut self) -> Self {
+        if self.ipv6 == WantedIpv6::None {
+            self.ipv6 = WantedIpv6::FromPool;
+        }
+        self
+    }
+
+    /// Asks for this MTU; without it, links have that of the default route's device.
+    #[must_use]
+    pub const fn mtu(mut self, mtu: Mtu) -> Self {
+        self.mtu = Some(mtu);
+        self
+    }
+
+    /// Asks for this name of the bridge. A bridge of that name that is there already is adopted: it gets
+    /// the gateway addresses, and it is never removed.
+    #[must_use]
+    pub const fn link(mut self, name: IfName) -> Self {
+        self.link = Some(name);
+        self
+    }
+
+    /// Notes something that linkspan keeps and shows but does not read.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &NetworkName {
+        &self.name
+    }
+
+    pub(crate) const fn wanted_ipv4(&self) -> Option<&Subnet> {
+        self.ipv4.as_ref()
+    }
+
+    pub(crate) const fn wanted_ipv6(&self) -> Option<&Subnet> {
+        match &self.ipv6 {
+            WantedIpv6::Subnet(subnet) => Some(subnet),
+            WantedIpv6::None | WantedIpv6::FromPool => None,
+        }
+    }
+
+    pub(crate) fn has_ipv6(&self) -> bool {
+        self.ipv6 != WantedIpv6::None
+    }
+
+    /// The first wish that the network on record does not grant.
+    pub(crate) fn difference(&self, there: &DefinedNetwork) -> Option<Difference> {
+        let subnets = || self.wanted_ipv4().into_iter().chain(self.wanted_ipv6());
+        let link = self.link.is_some_and(|link| link != there.link);
+        let mtu = self.mtu.is_some() && self.mtu != there.mtu;
+        if subnets().any(|subnet| !there.subnets.contains(subnet)) || self.has_ipv6() != there.has_ipv6() {
+            Some(Difference::Subnet)
+        } else if link {
+            Some(Difference::Link)
+        } else if mtu {
+            Some(Difference::Mtu)
+        } else {
+            (self.labels != there.labels).then_some(Difference::Labels)
+        }
+    }
+}
+
+/// In what a wanted network differs from the one of its name on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// Its subnets.
+    Subnet,
+    /// The name of its bridge.
+    Link,
+    /// Its MTU.
+    Mtu,
+    /// Its labels.
+    Labels,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Subnet => "subnets",
+            Self::Link => "bridge name",
+            Self::Mtu => "mtu",
+            Self::Labels => "labels",
+        })
+    }
+}
+
+/// A network on record: every wish is decided.
+///
+/// It outlives its attachments and a reboot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinedNetwork {
+    pub(crate) id: NetworkId,
+    pub(crate) name: NetworkName,
+    pub(crate) link: IfName,
+    pub(crate) subnets: Vec<Subnet>,
+    pub(crate) mtu: Option<Mtu>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Document for DefinedNetwork {
+    const VERSION: u32 = 1;
+}
+
+impl DefinedNetwork {
+    /// Its id.
+    pub const fn id(&self) -> NetworkId {
+        self.id
+    }
+
+    /// Its name.
+    pub const fn name(&self) -> &NetworkName {
+        &self.name
+    }
+
+    /// The name of its bridge.
+    pub const fn link(&self) -> IfName {
+        self.link
+    }
+
+    /// Its subnets, IPv4 first.
+    pub fn subnets(&self) -> &[Subnet] {
+        &self.subnets
+    }
+
+    /// The MTU that was asked for.
+    pub const fn mtu(&self) -> Option<Mtu> {
+        self.mtu
+    }
+
+    /// What was noted of it.
+    pub const fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// Whether it has an IPv6 subnet.
+    pub fn has_ipv6(&self) -> bool {
+        self.subnets.iter().any(|subnet| matches!(subnet.net(), IpNet::V6(_)))
+    }
+
+    /// Whether it has an IPv4 subnet.
+    pub fn has_ipv4(&self) -> bool {
+        self.subnets.iter().any(|subnet| matches!(subnet.net(), IpNet::V4(_)))
+    }
+
+    /// The gateways, each with the length of its subnet's prefix, as its bridge has them.
+    pub fn gateways(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.subnets.iter().map(|subnet| within(subnet, subnet.gateway()))
+    }
+
+    /// The subnet that this address is of.
+    pub(crate) fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.net().contains(&address))
+    }
+}
+
+/// This address with the length of the subnet's prefix.
+pub(crate) fn within(subnet: &Subnet, address: IpAddr) -> IpNet {
+    IpNet::new(address, subnet.net().prefix_len()).unwrap_or_else(|_| IpNet::from(address))
+}
+
+/// What is around a network that is being decided.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// The other networks on record.
+    pub(crate) others: Vec<DefinedNetwork>,
+    /// What the host reaches without a gateway.
+    pub(crate) on_link: Vec<IpNet>,
+    /// Where the host asks for names.
+    pub(crate) nameservers: Vec<IpAddr>,
+    /// The machine's id, where an IPv6 subnet is to be made of it.
+    pub(crate) machine_id: Vec<u8>,
+}
+
+impl Surroundings {
+    /// What a subnet from the pools must not overlap. Routes that split the whole address space in two are
+    /// those of a VPN, and would block everything.
+    fn taken(&self) -> Vec<IpNet> {
+        let others = self.others.iter().flat_map(|other| other.subnets.iter().map(Subnet::net));
+        let routes = self.on_link.iter().copied().filter(|route| route.prefix_len() > 1);
+        others.chain(routes).chain(self.nameservers.iter().copied().map(IpNet::from)).collect()
+    }
+}
+
+/// Decides a network: grants every wish or says which one cannot be had.
+pub(crate) fn decide(
+    wanted: &Network,
+    id: NetworkId,
+    default_link: IfName,
+    around: &Surroundings,
+) -> Result<DefinedNetwork, Error> {
+    let default = wanted.name.is_default_bridge();
+    let link = wanted.link.unwrap_or_else(|| if default { default_link } else { id.link() });
+    if let Some(holder) = around.others.iter().find(|other| other.link == link) {
+        return Err(Error::LinkTaken { link, holder: holder.name.clone() });
+    }
+    let mut taken = around.taken();
+    if !default {
+        taken.push(IpNet::V4(DEFAULT_SUBNET));
+    }
+    let mut subnets = vec![match &wanted.ipv4 {
+        Some(subnet) => apart(subnet, &around.others)?,
+        None => Subnet::new(Pools::default().choose(&taken)?)?,
+    }];
+    match &wanted.ipv6 {
+        WantedIpv6::None => {}
+        WantedIpv6::Subnet(subnet) => subnets.push(apart(subnet, &around.others)?),
+        WantedIpv6::FromPool => subnets.push(Subnet::new(ula_subnet(&around.machine_id, &taken)?.into())?),
+    }
+    let Network { name, mtu, labels, .. } = wanted.clone();
+    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels })
+}
+
+/// The wanted subnet, where no other network has addresses of it.
+fn apart(subnet: &Subnet, others: &[DefinedNetwork]) -> Result<Subnet, Error> {
+    let wanted = subnet.net();
+    let each = others.iter().flat_map(|other| other.subnets.iter().map(move |s| (s.net(), other)));
+    let overlaps = |other: &IpNet| other.contains(&wanted) || wanted.contains(other);
+    match each.into_iter().find(|(other, _)| overlaps(other)) {
+        Some((other, holder)) => {
+            Err(Error::SubnetOverlap { subnet: wanted, other, holder: holder.name.clone() })
+        }
+        None => Ok(subnet.clone()),
+    }
+}
+
+/// The addresses behind `nameserver` in the text of a `resolv.conf`.
+pub(crate) fn nameservers(text: &str) -> Vec<IpAddr> {
+    let address = |line: &str| line.trim().strip_prefix("nameserver")?.trim().parse().ok();
+    text.lines().filter_map(address).collect()
+}

@@ -1,0 +1,241 @@
+//! Decides: what is wanted and what is seen in, the change of the whole host out. Nothing here looks or acts.
+
+use crate::{Attachment, DefinedNetwork, Error};
+use linkspan_nat_rules::{self as rules, iptables, nftables};
+use linkspan_net_types::{IfName, Mtu};
+use linkspan_records::Document;
+use linkspan_veth_bridge::{self as links, Ownership, Seen};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which of the kernel's packet filters carries the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firewall {
+    /// nftables, spoken natively.
+    Nftables,
+    /// `iptables-restore` and `ip6tables-restore`.
+    Iptables,
+    /// No rules: nothing is published, masqueraded or kept apart.
+    None,
+}
+
+impl fmt::Display for Firewall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+            Self::None => "none",
+        })
+    }
+}
+
+impl std::str::FromStr for Firewall {
+    type Err = ParseFirewallError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Nftables, Self::Iptables, Self::None];
+        all.into_iter().find(|firewall| firewall.to_string() == text).ok_or(ParseFirewallError)
+    }
+}
+
+/// A text is not `nftables`, `iptables` or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a firewall is nftables, iptables or none")]
+pub struct ParseFirewallError;
+
+/// What attaching a namespace would change, or did.
+///
+/// Its text is one line for each step, in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub(crate) networks: Vec<NetworkPlan>,
+    pub(crate) attachment: Attachment,
+    pub(crate) links: links::Plan,
+    pub(crate) rules: RulesPlan,
+}
+
+impl Plan {
+    /// What is made first, of the networks that are not there or not whole.
+    pub fn networks(&self) -> &[NetworkPlan] {
+        &self.networks
+    }
+
+    /// The record that there will be.
+    pub const fn attachment(&self) -> &Attachment {
+        &self.attachment
+    }
+
+    /// The links, addresses and routes.
+    pub const fn links(&self) -> &links::Plan {
+        &self.links
+    }
+
+    /// The rules.
+    pub const fn rules(&self) -> &RulesPlan {
+        &self.rules
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.networks.iter().try_for_each(|network| network.fmt(f))?;
+        write!(f, "{}{}", self.links, self.rules)
+    }
+}
+
+/// What bringing a network up would change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkPlan {
+    pub(crate) network: DefinedNetwork,
+    pub(crate) rules: RulesPlan,
+    pub(crate) links: links::Plan,
+}
+
+impl NetworkPlan {
+    /// The network.
+    pub const fn network(&self) -> &DefinedNetwork {
+        &self.network
+    }
+
+    /// Its rules, which come first: what keeps it apart is there before its link.
+    pub const fn rules(&self) -> &RulesPlan {
+        &self.rules
+    }
+
+    /// Its bridge, and forwarding where that was off.
+    pub const fn links(&self) -> &links::Plan {
+        &self.links
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.links.is_empty()
+    }
+}
+
+impl fmt::Display for NetworkPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.rules, self.links)
+    }
+}
+
+/// The change of the rules, as the firewall in use takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RulesPlan {
+    /// There is no firewall.
+    None,
+    /// One transaction of nftables.
+    Nftables(nftables::Plan),
+    /// One run of `iptables-restore` for each family.
+    Iptables(iptables::Plan),
+}
+
+impl RulesPlan {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Nftables(plan) => plan.is_empty(),
+            Self::Iptables(plan) => plan.is_empty(),
+        }
+    }
+}
+
+impl fmt::Display for RulesPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Nftables(plan) => plan.fmt(f),
+            Self::Iptables(plan) => plan.fmt(f),
+        }
+    }
+}
+
+/// The file of a network that is up, or on its way there or away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkRecord {
+    pub(crate) network: DefinedNetwork,
+    pub(crate) bridge: links::Bridge,
+    pub(crate) rules: rules::Network,
+    /// Its rules are no longer wanted.
+    pub(crate) leaving: bool,
+    /// Its definition goes with it: it was just being made, or is being removed.
+    pub(crate) forget: bool,
+}
+
+impl Document for NetworkRecord {
+    const VERSION: u32 = 1;
+}
+
+/// What a network is on this host, before it is brought up.
+pub(crate) fn network(
+    network: &DefinedNetwork,
+    firewall: Firewall,
+    uplink: Option<Mtu>,
+    seen: &Seen,
+) -> Result<NetworkRecord, Error> {
+    let mtu = network.mtu.or(uplink).unwrap_or_default();
+    let bridge = links::Bridge::new(network.link, network.id.mac(), mtu);
+    let bridge = network.gateways().fold(bridge, links::Bridge::with_address);
+    // A loopback source is let through to the bridge only where the rules keep containers from using it.
+    let bridge = if firewall == Firewall::None { bridge } else { bridge.with_route_localnet() };
+    let bridge = bridge.with_ownership(Ownership::of(&network.link, seen)?);
+    Ok(NetworkRecord {
+        bridge,
+        rules: rules_of(network),
+        network: network.clone(),
+        leaving: false,
+        forget: false,
+    })
+}
+
+fn rules_of(network: &DefinedNetwork) -> rules::Network {
+    network.subnets.iter().fold(rules::Network::new(network.link), |rules, s| rules.with_subnet(s.net()))
+}
+
+/// The links of a network that is brought up, with the forwarding it needs unless the host's policy is to
+/// leave that alone.
+pub(crate) fn bring_up(record: &NetworkRecord, forwarding: bool, seen: &Seen) -> Result<links::Plan, Error> {
+    let bridge = links::plan::bridge(&record.bridge, seen)?;
+    let families: Vec<_> =
+        [(links::Family::V4, record.network.has_ipv4()), (links::Family::V6, record.network.has_ipv6())]
+            .into_iter()
+            .filter_map(|(family, has)| (has && forwarding).then_some(family))
+            .collect();
+    Ok(links::plan::forwarding(&families, seen).then(bridge))
+}
+
+/// The links of an attachment; its bridges must be there.
+pub(crate) fn attach(attachment: &Attachment, seen: &Seen) -> Result<links::Plan, Error> {
+    let mut plan = if attachment.endpoints.is_empty() { loopback(seen) } else { Vec::new().into() };
+    let mut seen = seen.clone();
+    for endpoint in &attachment.endpoints {
+        let next = links::plan::attach(&endpoint.veth(), &seen)?;
+        seen = seen.after(&next);
+        plan = plan.then(next);
+    }
+    Ok(plan)
+}
+
+/// All that a container without a network has.
+fn loopback(seen: &Seen) -> links::Plan {
+    let lo: IfName = "lo".parse().expect("two letters are a name");
+    let up = seen.container.as_ref().and_then(|inside| inside.links.get(lo.as_str())).is_some_and(|lo| lo.up);
+    let step = links::Step::SetUp { at: links::Place::container(lo) };
+    Some(step).filter(|_| !up).into_iter().collect::<Vec<_>>().into()
+}
+
+/// What takes the links of an attachment away.
+pub(crate) fn detach(attachment: &Attachment, seen: &Seen) -> links::Plan {
+    let each = attachment.endpoints.iter().map(|endpoint| links::plan::detach(&endpoint.veth(), seen));
+    each.fold(links::Plan::from(Vec::new()), links::Plan::then)
+}
+
+/// Where the links of an attachment are looked at.
+pub(crate) fn look_at(attachment: &Attachment) -> Option<links::Look> {
+    let names = attachment.endpoints.iter().flat_map(|e| [e.bridge, e.host_link]);
+    names.fold(None, |look: Option<links::Look>, name| {
+        Some(look.map_or_else(|| links::Look::at(name), |look| look.and(name)))
+    })
+}
