@@ -73,13 +73,17 @@ pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
 
 /// Plans the removal of the bridge: one of ours is deleted, an adopted one gets back what it was like.
 ///
-/// What is gone already needs no step.
+/// What is gone already needs no step. A bridge with another MAC than the one we gave ours was made by someone
+/// else since, and stays.
 pub fn remove_bridge(wanted: &Bridge, seen: &Seen) -> Plan {
     let mut draft = Draft::from(seen);
     let name = *wanted.name();
-    match (wanted.ownership(), draft.link(&Place::host(name)).map(|link| &link.kind)) {
-        (Ownership::Ours, Some(LinkKind::Bridge(_))) => draft.push(Step::DeleteBridge { name }),
-        (Ownership::Adopted(original), Some(LinkKind::Bridge(_))) => draft.give_back(wanted, original),
+    let present = seen.host.links.get(name.as_str());
+    match (wanted.ownership(), present.filter(|link| matches!(link.kind, LinkKind::Bridge(_)))) {
+        (Ownership::Ours, Some(link)) if link.mac == Some(wanted.mac()) => {
+            draft.push(Step::DeleteBridge { name });
+        }
+        (Ownership::Adopted(original), Some(_)) => draft.give_back(wanted, original),
         _ => {}
     }
     draft.plan()
