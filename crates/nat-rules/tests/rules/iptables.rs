@@ -156,13 +156,21 @@ fn thousands_of_ports_are_one_restore() {
         if !ready() {
             return;
         }
-        let ports = (20_000..30_000).map(|n| publish(Protocol::Tcp, n, "10.0.0.2", 1));
-        let change = Change::new().add_network(network("ls-a", &["10.0.0.0/24"])).publish_all(ports);
-        let rules = Ruleset::new().after(&change).unwrap();
-        door().reconcile(&rules).unwrap();
-        assert!(door().reconcile(&rules).unwrap().is_empty());
-        door().reconcile(&Ruleset::new()).unwrap();
-        assert!(!door().look().unwrap().has_chains());
+        let web = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        let made = |to_port: fn(u16) -> u16| {
+            let ports = (20_000..30_000).map(|n| publish(Protocol::Tcp, n, "10.0.0.2", to_port(n)));
+            let rules = Ruleset::new().after(&web.clone().publish_all(ports)).unwrap();
+            door().reconcile(&rules).unwrap();
+            assert!(door().reconcile(&rules).unwrap().is_empty());
+            door().reconcile(&Ruleset::new()).unwrap();
+            assert!(!door().look().unwrap().has_chains());
+        };
+        made(|port| port);
+        if std::fs::read_to_string("/proc/self/uid_map").unwrap().contains("4294967295") {
+            made(|_| 80);
+        } else {
+            println!("skipped: one rule for each port does not fit into an ordinary user's netlink socket");
+        }
     });
 }
 
