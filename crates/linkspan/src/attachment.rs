@@ -1,6 +1,8 @@
+use crate::claims::HostPort;
 use crate::network::within;
-use crate::{AttachmentId, Container, ContainerName, DefinedNetwork, NetworkId, NetworkName};
+use crate::{AttachmentId, Container, ContainerName, DefinedNetwork, Error, NetworkId, NetworkName, Publish};
 use ipnet::IpNet;
+use linkspan_ipam::Subnet;
 use linkspan_nat_rules as rules;
 use linkspan_net_types::{IfName, Mac, Mtu, Port, Protocol};
 use linkspan_netns::{Cookie, Place};
@@ -131,6 +133,11 @@ impl AttachedEndpoint {
         &self.gateways
     }
 
+    /// Its address in this subnet.
+    pub(crate) fn address_in(&self, subnet: &Subnet) -> Option<IpAddr> {
+        self.addresses.iter().map(IpNet::addr).find(|address| subnet.net().contains(address))
+    }
+
     /// The pair of links that it is.
     pub(crate) fn veth(&self) -> links::Veth {
         let port = links::Port::of(self.bridge);
@@ -216,21 +223,51 @@ impl Document for AttachmentRecord {
     const VERSION: u32 = 1;
 }
 
-/// What is decided about an endpoint before its links are looked at.
-pub(crate) struct Placed<'a> {
-    pub(crate) network: &'a DefinedNetwork,
-    pub(crate) mtu: Mtu,
-    /// Its addresses, one for each subnet.
-    pub(crate) addresses: Vec<IpAddr>,
+/// What is asked for, together with what was claimed for it.
+pub(crate) struct Asked<'a> {
+    pub(crate) id: AttachmentId,
+    pub(crate) namespace: Namespace,
+    pub(crate) wanted: &'a Container,
+    pub(crate) networks: &'a [DefinedNetwork],
+    pub(crate) ports: &'a [HostPort],
+}
+
+impl Asked<'_> {
+    /// The attachment that comes of it with these addresses, one for each subnet of each wish's network.
+    /// Links are as large as their bridge.
+    pub(crate) fn granted(
+        self,
+        addresses: Vec<Vec<IpAddr>>,
+        seen: &links::Seen,
+    ) -> Result<Attachment, Error> {
+        let mut placed = Vec::new();
+        for (wish, addresses) in self.wanted.endpoints().iter().zip(addresses) {
+            let network = wish.network_among(self.networks)?;
+            let bridge = seen.host.links.get(network.link.as_str());
+            let mtu = bridge.and_then(|link| Mtu::new(link.mtu)).or(network.mtu).unwrap_or_default();
+            placed.push(Placed { network, mtu, addresses });
+        }
+        let endpoints = endpoints(self.id, self.wanted, &placed);
+        let serving = serving(&endpoints);
+        let wishes = self.wanted.published().iter().zip(self.ports);
+        let published =
+            wishes.map(|(wish, host)| published(wish, *host, &serving)).collect::<Result<_, _>>()?;
+        let Self { id, namespace, wanted, .. } = self;
+        Ok(Attachment { id, name: wanted.name().clone(), namespace, endpoints, published })
+    }
+}
+
+/// What is decided about an endpoint.
+struct Placed<'a> {
+    network: &'a DefinedNetwork,
+    mtu: Mtu,
+    addresses: Vec<IpAddr>,
 }
 
 /// The endpoints that a container wants, in their places; `placed` is in the order of the wishes.
-pub(crate) fn endpoints(
-    id: AttachmentId,
-    wanted: &Container,
-    placed: &[Placed<'_>],
-) -> Vec<AttachedEndpoint> {
+fn endpoints(id: AttachmentId, wanted: &Container, placed: &[Placed<'_>]) -> Vec<AttachedEndpoint> {
     let routes = default_routes(placed);
+    let gateways = |place| routes.iter().filter(move |(of, _)| *of == place).map(|(_, gateway)| *gateway);
     let each = wanted.endpoints().iter().zip(placed).enumerate();
     each.map(|(place, (wish, Placed { network, mtu, addresses }))| AttachedEndpoint {
         network: network.name.clone(),
@@ -239,20 +276,21 @@ pub(crate) fn endpoints(
         link: wish.wanted_link().unwrap_or_else(|| default_link(place)),
         host_link: id.host_end(place),
         host_mac: id.host_mac(place),
-        mac: wish
-            .wanted_mac()
-            .or_else(|| addresses.first().map(|a| Mac::of_address(*a)))
-            .unwrap_or_else(|| id.host_mac(place)),
+        mac: wish.wanted_mac().or(mac(addresses)).unwrap_or_else(|| id.host_mac(place)),
         mtu: *mtu,
         addresses: addresses.iter().filter_map(|a| Some(within(network.subnet_of(*a)?, *a))).collect(),
-        gateways: routes.iter().filter(|(of, _)| *of == place).map(|(_, gateway)| *gateway).collect(),
+        gateways: gateways(place).collect(),
     })
     .collect()
 }
 
+fn mac(addresses: &[IpAddr]) -> Option<Mac> {
+    addresses.first().map(|address| Mac::of_address(*address))
+}
+
 /// `eth0`, `eth1` ... in the order the networks were given.
 fn default_link(place: usize) -> IfName {
-    // A place has at most as many digits as fit: a container has fewer endpoints than a bridge has ports.
+    // Nobody has the memory for so many wishes that their number does not fit behind three letters.
     format!("eth{place}").parse().unwrap_or_else(|_| "eth".parse().expect("three letters are a name"))
 }
 
@@ -261,7 +299,7 @@ fn default_link(place: usize) -> IfName {
 fn default_routes(placed: &[Placed<'_>]) -> Vec<(usize, IpAddr)> {
     let of_family = |v4: bool| {
         let gateway = |network: &DefinedNetwork| {
-            network.subnets.iter().map(|s| s.gateway()).find(|gateway| gateway.is_ipv4() == v4)
+            network.subnets.iter().map(Subnet::gateway).find(|gateway| gateway.is_ipv4() == v4)
         };
         let candidates =
             placed.iter().enumerate().filter_map(|(i, p)| Some((i, p.network, gateway(p.network)?)));
@@ -273,7 +311,7 @@ fn default_routes(placed: &[Placed<'_>]) -> Vec<(usize, IpAddr)> {
 }
 
 /// The addresses that published ports lead to: those of the endpoint with the default route of each family.
-pub(crate) fn serving(endpoints: &[AttachedEndpoint]) -> Vec<IpAddr> {
+fn serving(endpoints: &[AttachedEndpoint]) -> Vec<IpAddr> {
     let of_family = |v4: bool| {
         let routed = endpoints.iter().find(|e| e.gateways.iter().any(|gateway| gateway.is_ipv4() == v4))?;
         routed.addresses.iter().map(IpNet::addr).find(|address| address.is_ipv4() == v4)
@@ -281,7 +319,14 @@ pub(crate) fn serving(endpoints: &[AttachedEndpoint]) -> Vec<IpAddr> {
     [of_family(true), of_family(false)].into_iter().flatten().collect()
 }
 
-/// Whether a port at this address of the host can lead to this address of a container.
-pub(crate) fn leads(at: Option<IpAddr>, to: IpAddr) -> bool {
-    at.is_none_or(|at| at.is_ipv4() == to.is_ipv4())
+/// The wish as it is granted: it leads to the addresses that are of its host address's family.
+fn published(wish: &Publish, host: HostPort, serving: &[IpAddr]) -> Result<Published, Error> {
+    let HostPort { protocol, port: host_port, address: host_address } = host;
+    let port = wish.port().ok_or(Error::Unpublishable { publish: *wish })?;
+    let leads = |to: &&IpAddr| host_address.is_none_or(|at| at.is_ipv4() == to.is_ipv4());
+    let to: Vec<_> = serving.iter().filter(leads).copied().collect();
+    if to.is_empty() {
+        return Err(Error::LeadsNowhere { publish: *wish });
+    }
+    Ok(Published { protocol, host_address, host_port, port, to })
 }

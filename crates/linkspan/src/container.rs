@@ -1,4 +1,4 @@
-use crate::{ContainerName, DefinedNetwork, NetworkName, Publish};
+use crate::{ContainerName, DefinedNetwork, Error, NetworkName, Publish};
 use linkspan_net_types::{IfName, Mac};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -115,6 +115,20 @@ impl Endpoint {
         match like {
             IpAddr::V4(_) => self.ipv4.map(IpAddr::V4),
             IpAddr::V6(_) => self.ipv6.map(IpAddr::V6),
+        }
+    }
+
+    /// Its network among these, which has to have a subnet for every address asked for.
+    pub(crate) fn network_among<'a>(
+        &self,
+        networks: &'a [DefinedNetwork],
+    ) -> Result<&'a DefinedNetwork, Error> {
+        let network = networks.iter().find(|network| *network.name() == self.network);
+        let network = network.ok_or_else(|| Error::NoSuchNetwork { name: self.network.clone() })?;
+        let family = |v4| network.subnets().iter().any(|subnet| subnet.gateway().is_ipv4() == v4);
+        match self.addresses().find(|address| !family(address.is_ipv4())) {
+            Some(address) => Err(Error::NoSubnet { network: network.name().clone(), address }),
+            None => Ok(network),
         }
     }
 

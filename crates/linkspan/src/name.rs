@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_name_is_safe_as_a_file_and_in_a_rule() {
         let check = |text: &str, expected: Option<ParseNameError>| {
-            assert_eq!(parse(text).err(), expected, "{text:?}")
+            assert_eq!(parse(text).err(), expected, "{text:?}");
         };
         check("web-1", None);
         check("9.a_B", None);

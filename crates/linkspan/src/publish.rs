@@ -63,6 +63,11 @@ impl Publish {
         Port::new(self.port)
     }
 
+    /// Whether it is a port that rules can carry.
+    pub(crate) const fn is_carried(&self) -> bool {
+        self.port != 0 && !matches!(self.protocol, Protocol::Sctp)
+    }
+
     /// The port of the host that was asked for.
     pub const fn host_port(&self) -> Option<Port> {
         self.host_port

@@ -1,17 +1,13 @@
 //! Attaching: claim, lease, look, plan, record, links, rules, confirm.
 
-use crate::attachment::{AttachmentRecord, Placed, endpoints, serving};
+use crate::attachment::{Asked, AttachmentRecord};
 use crate::claims::{Claim, Claims, Entry, HostPort};
-use crate::kernel::home::file;
+use crate::kernel::home::{file, network_file};
 use crate::kernel::host::Host;
-use crate::kernel::ports::grant;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan};
-use crate::{
-    Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace, NetworkId,
-};
-use linkspan_ipam::{Owner, Wanted};
+use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
+use linkspan_ipam::{Owner, Subnet, Wanted};
 use linkspan_nat_rules::Change;
-use linkspan_net_types::Mtu;
 use linkspan_netns::NetNs;
 use linkspan_records::{Lock, Record};
 use linkspan_veth_bridge::kernel::Inside;
@@ -31,26 +27,23 @@ impl Host {
     /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`].
     pub fn attach(&self, netns: &NetNs, wanted: &Container) -> Result<Attachment, Error> {
         let here = self.enter()?;
-        let done = self.attach_as(netns, wanted, None);
+        let done = self.attach_mending(netns, wanted, None);
         self.depart(here, done)
     }
 
-    /// Performs what was planned, and just that.
+    /// Performs what was planned for this namespace and container, and just that.
     ///
     /// # Errors
     /// [`Error::Stale`] where the host changed meanwhile; for the rest as [`attach`](Self::attach).
     pub fn apply(&self, netns: &NetNs, wanted: &Container, plan: &Plan) -> Result<Attachment, Error> {
         let here = self.enter()?;
-        let done = self.attach_as(netns, wanted, Some(plan));
+        let done = self.attach_mending(netns, wanted, Some(plan));
         self.depart(here, done)
     }
 
-    /// Goes out after an operation; a default network that was brought up for nothing goes as well.
-    pub(crate) fn depart<T>(&self, here: Lock, done: Result<T, Error>) -> Result<T, Error> {
-        let retired = match &done {
-            Err(_) => self.retire_default(),
-            Ok(_) => Ok(()),
-        };
+    /// Goes out after an operation; after a refusal, a default network that came up for it goes as well.
+    fn depart<T>(&self, here: Lock, done: Result<T, Error>) -> Result<T, Error> {
+        let retired = if done.is_err() { self.retire_default() } else { Ok(()) };
         let left = retired.and_then(|()| self.run.leave(here));
         match done {
             Err(refused) => Err(refused.after(left)),
@@ -58,65 +51,66 @@ impl Host {
         }
     }
 
-    fn attach_as(&self, netns: &NetNs, wanted: &Container, plan: Option<&Plan>) -> Result<Attachment, Error> {
+    /// Attaches; a network that is up on record but not on the host is mended once.
+    fn attach_mending(
+        &self,
+        netns: &NetNs,
+        wanted: &Container,
+        plan: Option<&Plan>,
+    ) -> Result<Attachment, Error> {
         self.check(netns, wanted)?;
-        let mut mended = false;
-        loop {
-            let (networks, held) = self.hold_up(wanted)?;
-            let record = self.claim(netns, wanted, &networks, plan)?;
-            let refused = match self.build(record, netns, wanted, &networks, plan) {
-                Ok(attachment) => return Ok(attachment),
-                Err((refused, record)) => {
-                    refused.after(record.map_or(Ok(()), |record| self.take_back(record)))
-                }
-            };
-            drop(held);
-            // A network that is up on record but not on the host is mended once.
-            if mended || !matches!(refused, Error::Links(links::Error::NoBridge { .. })) {
-                return Err(refused);
-            }
-            self.mend_networks(&networks)?;
-            mended = true;
+        let (networks, held) = self.hold_up(wanted)?;
+        let attempt = Attempt { netns, wanted, networks: &networks, plan };
+        match self.attach_once(&attempt) {
+            Err(Error::Links(links::Error::NoBridge { .. })) => {}
+            done => return done,
         }
+        drop(held);
+        self.mend_networks(&networks)?;
+        let (networks, _held) = self.hold_up(wanted)?;
+        self.attach_once(&Attempt { networks: &networks, ..attempt })
     }
 
     /// Refuses what needs no look at the records.
-    pub(crate) fn check(&self, netns: &NetNs, wanted: &Container) -> Result<(), Error> {
+    fn check(&self, netns: &NetNs, wanted: &Container) -> Result<(), Error> {
         if netns.cookie() == self.netns.cookie() {
             return Err(Error::OwnNamespace);
         }
         if !wanted.published().is_empty() && self.firewall() == Firewall::None {
             return Err(Error::PublishWithoutFirewall);
         }
-        match wanted.published().iter().find(|publish| publish.port().is_none()) {
+        match wanted.published().iter().find(|publish| !publish.is_carried()) {
             Some(publish) => Err(Error::Unpublishable { publish: *publish }),
             None => Ok(()),
         }
     }
 
-    /// Claims all or nothing, under a record that says so first.
-    fn claim(
-        &self,
-        netns: &NetNs,
-        wanted: &Container,
-        networks: &[DefinedNetwork],
-        plan: Option<&Plan>,
-    ) -> Result<Claimed, Error> {
+    fn attach_once(&self, attempt: &Attempt<'_>) -> Result<Attachment, Error> {
+        let (mut record, ports) = self.claim(attempt)?;
+        match self.perform(attempt, &mut record, &ports) {
+            Ok(attachment) => Ok(attachment),
+            Err(refused) => Err(refused.after(self.take_back(record))),
+        }
+    }
+
+    /// Claims all or nothing, under a record that is there first and locked: a claim without one is free.
+    fn claim(&self, attempt: &Attempt<'_>) -> Result<(Record<AttachmentRecord>, Vec<HostPort>), Error> {
+        let Attempt { wanted, networks, plan, .. } = attempt;
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
         let id = plan.map_or_else(|| self.moment().map(AttachmentId::at), |plan| Ok(plan.attachment.id))?;
         let ports = self.choose_ports(wanted, claims.state())?;
-        let wishes = wishes(netns, wanted, &ports);
+        let wishes = attempt.claims(&ports);
         let freed = self.conflicts(claims.state(), &wishes)?;
         self.try_ports(&ports)?;
-        let networks: Vec<NetworkId> = networks.iter().map(DefinedNetwork::id).collect();
+        let networks = networks.iter().map(DefinedNetwork::id).collect();
         let name = wanted.name().clone();
         let draft = AttachmentRecord { id, name, networks, leaving: false, attachment: None };
         let record = self.run.pending.create_record(&file(id), draft)?;
         let claimed = wishes.into_iter().map(|claim| Entry::Claimed(id, claim));
         let entries: Vec<_> = freed.into_iter().map(Entry::Freed).chain(claimed).collect();
         match claims.commit(&entries) {
-            Ok(()) => Ok(Claimed { record, ports }),
+            Ok(()) => Ok((record, ports)),
             Err(refused) => Err(Error::from(refused).after(record.remove().map_err(Error::from))),
         }
     }
@@ -145,99 +139,52 @@ impl Host {
         })
     }
 
-    /// What an attachment is called, be it on record or on its way there.
+    /// What an attachment is called, be it on record or on its way there or away.
     pub(crate) fn name_of(&self, id: AttachmentId) -> Result<Option<ContainerName>, Error> {
-        let pending = self.run.pending.peek_record::<AttachmentRecord>(&file(id))?;
-        let record = match pending {
-            Some(record) => Some(record),
-            None => self.run.attachments.peek_record(&file(id))?,
-        };
-        Ok(record.map(|record: AttachmentRecord| record.name))
-    }
-
-    /// From the claim to the confirmed record; a refusal hands back the record of what may have been done.
-    fn build(
-        &self,
-        claimed: Claimed,
-        netns: &NetNs,
-        wanted: &Container,
-        networks: &[DefinedNetwork],
-        plan: Option<&Plan>,
-    ) -> Result<Attachment, (Error, Option<Record<AttachmentRecord>>)> {
-        let Claimed { mut record, ports } = claimed;
-        match self.perform(&mut record, &ports, netns, wanted, networks, plan) {
-            Ok(attachment) => Ok(attachment),
-            Err(refused) => Err((refused, Some(record))),
+        for folder in [&self.run.attachments, &self.run.pending, &self.run.attachments] {
+            // Looked at twice, since a record that is confirmed moves from the one to the other.
+            if let Some(record) = folder.peek_record::<AttachmentRecord>(&file(id))? {
+                return Ok(Some(record.name));
+            }
         }
+        Ok(None)
     }
 
+    /// From the claim to the confirmed record.
     fn perform(
         &self,
+        attempt: &Attempt<'_>,
         record: &mut Record<AttachmentRecord>,
         ports: &[HostPort],
-        netns: &NetNs,
-        wanted: &Container,
-        networks: &[DefinedNetwork],
-        plan: Option<&Plan>,
     ) -> Result<Attachment, Error> {
         let id = record.value().id;
-        let addresses = self.lease(id, wanted, networks, plan)?;
-        let mut inside = Inside::open(netns.as_fd())?;
-        let seen = self.look(id, wanted, networks, &mut inside)?;
-        let attachment = compose(id, netns, wanted, networks, addresses, ports, &seen)?;
+        let addresses = attempt.addresses(|network, subnet, wanted| {
+            let mut alive = |owner: &Owner| self.owner_lives(owner);
+            Ok(self.run.book(network.id).lease(subnet, &owner(id), wanted, &mut alive)?)
+        })?;
+        let mut inside = Inside::open(attempt.netns.as_fd())?;
+        let seen = self.look(attempt, id, &mut inside)?;
+        let attachment = attempt.asked(id, ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
-        if plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
+        if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
             return Err(Error::Stale);
         }
-        let published = attachment.rules()?;
+        let rules = self.wanted_rules(attempt.networks, &attachment)?;
         record.append(AttachmentRecord { attachment: Some(attachment.clone()), ..record.value().clone() })?;
         self.links(|door| door.apply(&links, Some(&mut inside)).map_err(Error::from))?;
-        let rules = self.wanted_rules(networks, published)?;
         self.change_rules(&rules)?;
         record.move_to(&self.run.attachments)?;
         Ok(attachment)
     }
 
-    /// The rules of the ports, and of the networks where someone took those.
-    fn wanted_rules(
-        &self,
-        networks: &[DefinedNetwork],
-        published: Vec<linkspan_nat_rules::Publish>,
-    ) -> Result<Change, Error> {
-        let mut change = Change::new().publish_all(published);
+    /// The rules of the ports, and those of the networks wherever someone took them.
+    fn wanted_rules(&self, networks: &[DefinedNetwork], attachment: &Attachment) -> Result<Change, Error> {
+        let mut change = Change::new().publish_all(attachment.rules()?);
         for network in networks {
-            let record =
-                self.run.up.peek_record::<NetworkRecord>(&crate::kernel::home::network_file(network.id))?;
+            let record = self.run.up.peek_record::<NetworkRecord>(&network_file(network.id))?;
             change = record.into_iter().fold(change, |change, record| change.add_network(record.rules));
         }
         Ok(change)
-    }
-
-    /// An address of each subnet of each network, in the order of the wishes.
-    fn lease(
-        &self,
-        id: AttachmentId,
-        wanted: &Container,
-        networks: &[DefinedNetwork],
-        plan: Option<&Plan>,
-    ) -> Result<Vec<Vec<IpAddr>>, Error> {
-        let owner = owner(id);
-        let mut all = Vec::new();
-        for (place, wish) in wanted.endpoints().iter().enumerate() {
-            let network = of_wish(wish, networks)?;
-            let planned = plan.and_then(|plan| plan.attachment.endpoints.get(place));
-            let mut addresses = Vec::new();
-            for subnet in &network.subnets {
-                let wished = wish.wanted_address(subnet.gateway());
-                let planned = planned
-                    .and_then(|e| e.addresses.iter().map(|a| a.addr()).find(|a| subnet.net().contains(a)));
-                let want = planned.or(wished).map_or(Wanted::Any, Wanted::This);
-                let mut alive = |owner: &Owner| self.owner_lives(owner);
-                addresses.push(self.run.book(network.id).lease(subnet, &owner, want, &mut alive)?);
-            }
-            all.push(addresses);
-        }
-        Ok(all)
     }
 
     /// A lease whose owner has no record is free; what cannot be read is not.
@@ -245,15 +192,10 @@ impl Host {
         owner.as_str().parse().map_or(true, |id| self.run.is_alive(id).unwrap_or(true))
     }
 
-    fn look(
-        &self,
-        id: AttachmentId,
-        wanted: &Container,
-        networks: &[DefinedNetwork],
-        inside: &mut Inside,
-    ) -> Result<Seen, Error> {
-        let hosts = (0..wanted.endpoints().len()).map(|place| id.host_end(place));
-        let names = networks.iter().map(|network| network.link).chain(hosts);
+    /// Looks at the bridges, at the names of the host ends, and into the container.
+    fn look(&self, attempt: &Attempt<'_>, id: AttachmentId, inside: &mut Inside) -> Result<Seen, Error> {
+        let hosts = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
+        let names = attempt.networks.iter().map(|network| network.link).chain(hosts);
         let look = names.fold(links::Look::default(), links::Look::and);
         Ok(self.links(|door| door.observe(&look, Some(inside)))?)
     }
@@ -265,109 +207,82 @@ impl Host {
     pub fn plan_attach(&self, netns: &NetNs, wanted: &Container) -> Result<Plan, Error> {
         self.check(netns, wanted)?;
         let id = AttachmentId::at(self.moment()?);
-        let mut networks = Vec::new();
-        for wish in wanted.endpoints() {
-            let there = self.definition(wish.network())?;
-            networks.push(there.ok_or_else(|| Error::NoSuchNetwork { name: wish.network().clone() })?);
-        }
-        let mut inside = Inside::open(netns.as_fd())?;
-        let mut seen = self.look(id, wanted, &networks, &mut inside)?;
-        let (mut plans, mut change) = (Vec::new(), Change::new());
+        let networks = self.definitions(wanted)?;
+        let attempt = Attempt { netns, wanted, networks: &networks, plan: None };
+        let mut seen = self.look(&attempt, id, &mut Inside::open(netns.as_fd())?)?;
+        let networks = networks.iter().map(|network| self.plan_network(network));
+        let networks: Vec<NetworkPlan> = networks.collect::<Result<_, _>>()?;
         for network in &networks {
-            let (plan, record) = self.plan_network(network)?;
-            seen = seen.after(&plan.links);
-            change = change.add_network(record.rules);
-            plans.push(plan);
+            seen = seen.after(&network.links);
         }
-        let ports = {
-            let mut ledger = self.run.claims();
-            let claims = ledger.lock()?;
-            let ports = self.choose_ports(wanted, claims.state())?;
-            self.conflicts(claims.state(), &wishes(netns, wanted, &ports))?;
-            ports
-        };
-        self.try_ports(&ports)?;
-        let addresses = self.peek(id, wanted, &networks)?;
-        let attachment = compose(id, netns, wanted, &networks, addresses, &ports, &seen)?;
+        let ports = self.look_for_ports(&attempt)?;
+        let addresses = attempt.addresses(|network, subnet, wanted| {
+            let leases = self.run.book(network.id).snapshot()?;
+            let mut alive = |owner: &Owner| self.owner_lives(owner);
+            Ok(leases.find_or_reclaim(subnet, &owner(id), wanted, &mut alive)?)
+        })?;
+        let attachment = attempt.asked(id, &ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
-        plans.retain(|plan: &NetworkPlan| !plan.is_empty());
         let change = Change::new().publish_all(attachment.rules()?);
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
-        Ok(Plan { networks: plans, attachment, links, rules })
+        let networks = networks.into_iter().filter(|network| !network.is_empty()).collect();
+        Ok(Plan { networks, attachment, links, rules })
     }
 
-    /// The addresses that would be leased at this moment.
-    fn peek(
-        &self,
-        id: AttachmentId,
-        wanted: &Container,
-        networks: &[DefinedNetwork],
-    ) -> Result<Vec<Vec<IpAddr>>, Error> {
-        let each = wanted.endpoints().iter().map(|wish| {
-            let network = of_wish(wish, networks)?;
-            let leases = self.run.book(network.id).snapshot()?;
-            let subnets = network.subnets.iter().map(|subnet| {
-                let want = wish.wanted_address(subnet.gateway()).map_or(Wanted::Any, Wanted::This);
-                Ok(leases.find_or_reclaim(subnet, &owner(id), want, &mut |owner| self.owner_lives(owner))?)
-            });
-            subnets.collect()
-        });
-        each.collect()
+    /// The ports that would be claimed at this moment.
+    fn look_for_ports(&self, attempt: &Attempt<'_>) -> Result<Vec<HostPort>, Error> {
+        let mut ledger = self.run.claims();
+        let claims = ledger.lock()?;
+        let ports = self.choose_ports(attempt.wanted, claims.state())?;
+        self.conflicts(claims.state(), &attempt.claims(&ports))?;
+        self.try_ports(&ports)?;
+        Ok(ports)
     }
 }
 
-/// What is locked and claimed of an attachment, before anything else.
-struct Claimed {
-    record: Record<AttachmentRecord>,
-    ports: Vec<HostPort>,
+/// One attach under way.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    netns: &'a NetNs,
+    wanted: &'a Container,
+    /// Those of the endpoints, in whatever order.
+    networks: &'a [DefinedNetwork],
+    /// What was planned, where it is to be just that.
+    plan: Option<&'a Plan>,
+}
+
+impl<'a> Attempt<'a> {
+    fn claims(&self, ports: &[HostPort]) -> Vec<Claim> {
+        let own = [Claim::Name(self.wanted.name().clone()), Claim::Namespace(self.netns.cookie())];
+        own.into_iter().chain(ports.iter().copied().map(Claim::Port)).collect()
+    }
+
+    fn asked(&self, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
+        let namespace = Namespace { cookie: self.netns.cookie(), place: self.netns.place().cloned() };
+        Asked { id, namespace, wanted: self.wanted, networks: self.networks, ports }
+    }
+
+    /// An address of each subnet of each network, in the order of the wishes, had by `get`.
+    fn addresses(
+        &self,
+        mut get: impl FnMut(&DefinedNetwork, &Subnet, Wanted) -> Result<IpAddr, Error>,
+    ) -> Result<Vec<Vec<IpAddr>>, Error> {
+        let mut all = Vec::new();
+        for (place, wish) in self.wanted.endpoints().iter().enumerate() {
+            let network = wish.network_among(self.networks)?;
+            let planned = self.plan.and_then(|plan| plan.attachment.endpoints.get(place));
+            let each = network.subnets.iter().map(|subnet| {
+                let planned = planned.and_then(|endpoint| endpoint.address_in(subnet));
+                let wished = planned.or_else(|| wish.wanted_address(subnet.gateway()));
+                get(network, subnet, wished.map_or(Wanted::Any, Wanted::This))
+            });
+            all.push(each.collect::<Result<_, _>>()?);
+        }
+        Ok(all)
+    }
 }
 
 /// The owner that the leases of an attachment name.
 pub(crate) fn owner(id: AttachmentId) -> Owner {
     id.to_string().parse().expect("16 digits are a token")
-}
-
-fn wishes(netns: &NetNs, wanted: &Container, ports: &[HostPort]) -> Vec<Claim> {
-    let ports = ports.iter().copied().map(Claim::Port);
-    [Claim::Name(wanted.name().clone()), Claim::Namespace(netns.cookie())].into_iter().chain(ports).collect()
-}
-
-fn of_wish<'a>(wish: &crate::Endpoint, networks: &'a [DefinedNetwork]) -> Result<&'a DefinedNetwork, Error> {
-    let network = networks.iter().find(|network| network.name == *wish.network());
-    let network = network.ok_or_else(|| Error::NoSuchNetwork { name: wish.network().clone() })?;
-    let lacking =
-        wish.addresses().find(|a| !network.subnets.iter().any(|s| s.gateway().is_ipv4() == a.is_ipv4()));
-    match lacking {
-        Some(address) => Err(Error::NoSubnet { network: network.name.clone(), address }),
-        None => Ok(network),
-    }
-}
-
-/// The attachment that comes of the wishes, the addresses and the ports; links are as large as their bridge's.
-fn compose(
-    id: AttachmentId,
-    netns: &NetNs,
-    wanted: &Container,
-    networks: &[DefinedNetwork],
-    addresses: Vec<Vec<IpAddr>>,
-    ports: &[HostPort],
-    seen: &Seen,
-) -> Result<Attachment, Error> {
-    let mut placed = Vec::new();
-    for (wish, addresses) in wanted.endpoints().iter().zip(addresses) {
-        let network = of_wish(wish, networks)?;
-        let bridge = seen.host.links.get(network.link.as_str());
-        let mtu = bridge.and_then(|link| Mtu::new(link.mtu)).or(network.mtu).unwrap_or_default();
-        placed.push(Placed { network, mtu, addresses });
-    }
-    let endpoints = endpoints(id, wanted, &placed);
-    let serving = serving(&endpoints);
-    let granted = wanted.published().iter().zip(ports).map(|(wish, port)| grant(wish, *port, &serving));
-    Ok(Attachment {
-        id,
-        name: wanted.name().clone(),
-        namespace: Namespace { cookie: netns.cookie(), place: netns.place().cloned() },
-        published: granted.collect::<Result<_, _>>()?,
-        endpoints,
-    })
 }

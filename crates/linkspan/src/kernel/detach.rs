@@ -6,7 +6,7 @@ use crate::kernel::home::{file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::networks::Undone;
 use crate::plan;
-use crate::{Attachment, AttachmentId, Error, Residue};
+use crate::{Attachment, AttachmentId, ContainerName, Error, Residue};
 use linkspan_nat_rules::Change;
 use linkspan_records::{Record, Taken};
 
@@ -81,6 +81,18 @@ impl Host {
             self.run.book(*network).release_all(&owner(record.id))?;
         }
         self.free_claims(record.id)
+    }
+
+    /// Tries once more to take back what is under way of a container that nobody is at work on.
+    pub(crate) fn leftovers(&self, container: &ContainerName) -> Result<(), Error> {
+        for name in self.run.pending.names()?.iter().filter(|name| network_of(name).is_none()) {
+            if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)?
+                && record.value().name == *container
+            {
+                self.take_back(record)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes back what dead processes left under way; what a live one is at is left alone.

@@ -10,11 +10,12 @@ use linkspan_netns::Cookie;
 use linkspan_records::{Access, Document, Durability, FileName, Folder, Ledger, Lock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A name of ours as a file's: names and ids are letters, digits, `_`, `.` and `-`, and shorter.
-pub(crate) fn file(name: impl ToString) -> FileName {
+pub(crate) fn file(name: impl Display) -> FileName {
     name.to_string().parse().expect("names and ids of ours are made of what a file's name may hold")
 }
 

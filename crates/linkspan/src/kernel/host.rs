@@ -4,7 +4,7 @@ use crate::id::Moment;
 use crate::kernel::firewall::Rules;
 use crate::kernel::home::{Identity, Run, State, file};
 use crate::plan::Firewall;
-use crate::{Attachment, AttachmentId, DefinedNetwork, Error};
+use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error};
 use linkspan_nat_rules::Instance;
 use linkspan_netns::NetNs;
 use linkspan_records::Lock;
@@ -168,7 +168,7 @@ impl Host {
     /// # Errors
     /// [`Error::NoSuchAttachment`], [`Error::Ambiguous`].
     pub fn find(&self, wanted: &str) -> Result<Attachment, Error> {
-        if let Some(found) = self.named(wanted)? {
+        if let Some(found) = wanted.parse().ok().map_or(Ok(None), |name| self.named(&name))? {
             return Ok(found);
         }
         let all = self.attachments()?;
@@ -181,9 +181,9 @@ impl Host {
         }
     }
 
-    fn named(&self, name: &str) -> Result<Option<Attachment>, Error> {
-        let Ok(name) = name.parse() else { return Ok(None) };
-        let id = self.run.claims().lock()?.state().named(&name);
+    /// The attachment of this name, where it is on record.
+    pub(crate) fn named(&self, name: &ContainerName) -> Result<Option<Attachment>, Error> {
+        let id = self.run.claims().lock()?.state().named(name);
         id.map_or(Ok(None), |id| self.attachment(id))
     }
 

@@ -5,7 +5,7 @@ use crate::kernel::detach::Detached;
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
 use crate::{Attachment, AttachmentId, Container, ContainerName, Error, Namespace};
-use linkspan_netns::{Hostname, Isolation, NetNs, Sandbox};
+use linkspan_netns::{Hostname, Isolation, NetNs, Place, Sandbox};
 use std::io;
 use std::process::{Child, Command};
 
@@ -99,7 +99,7 @@ impl Host {
     /// [`Error::NamespaceLost`].
     pub fn namespace_of(&self, attachment: &Attachment) -> Result<NetNs, Error> {
         let Namespace { cookie, place } = &attachment.namespace;
-        let found = place.as_ref().map_or(Ok(None), |place| place.find())?;
+        let found = place.as_ref().map_or(Ok(None), Place::find)?;
         found
             .filter(|netns| netns.cookie() == *cookie)
             .ok_or_else(|| Error::NamespaceLost { name: attachment.name.clone() })
@@ -125,16 +125,24 @@ impl Host {
         Ok(handed_over)
     }
 
-    /// Detaches what is attached under this name, if anything is.
+    /// Detaches what is attached under this name, if anything is. What a dead process left of it is taken
+    /// back as well, so that it may be repeated until nothing is left.
     ///
     /// # Errors
     /// As [`detach`](Self::detach).
     pub fn detach_named(&self, name: &ContainerName) -> Result<Detached, Error> {
-        match self.find(name.as_str()) {
-            Ok(attachment) if attachment.name == *name => self.detach(attachment.id),
-            Ok(_) | Err(Error::NoSuchAttachment { .. } | Error::Ambiguous { .. }) => Ok(Detached::Absent),
-            Err(refused) => Err(refused),
+        match self.named(name)? {
+            Some(attachment) => self.detach(attachment.id),
+            None => self.gather(name),
         }
+    }
+
+    /// Repairs what is under way, and says what stays of this container.
+    fn gather(&self, name: &ContainerName) -> Result<Detached, Error> {
+        let here = self.enter()?;
+        let stays = self.leftovers(name);
+        self.run.leave(here)?;
+        stays.map(|()| Detached::Absent)
     }
 }
 

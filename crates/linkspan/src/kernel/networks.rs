@@ -57,9 +57,6 @@ impl Host {
         let _defining = self.state.lock()?;
         let (network, forget) = match self.state.find(wanted.name())? {
             Some(there) => (suits(&there).map(|()| there)?, false),
-            None if wanted.name().is_reserved() && !wanted.name().is_default_bridge() => {
-                return Err(Error::NetworkReserved { name: wanted.name().clone() });
-            }
             None => (self.decide(wanted)?, true),
         };
         let _alone = self.run.lock_network(network.id, Access::Exclusive)?;
@@ -69,9 +66,13 @@ impl Host {
 
     /// What the network would be if it were defined at this moment.
     pub(crate) fn decide(&self, wanted: &Network) -> Result<DefinedNetwork, Error> {
-        let id = match wanted.name().is_default_bridge() {
+        let name = wanted.name();
+        if name.is_reserved() && !name.is_default_bridge() {
+            return Err(Error::NetworkReserved { name: name.clone() });
+        }
+        let id = match name.is_default_bridge() {
             true => NetworkId::of_default(self.settings.instance.as_str()),
-            false => NetworkId::at(self.moment()?, wanted.name().as_str()),
+            false => NetworkId::at(self.moment()?, name.as_str()),
         };
         let around = Surroundings {
             others: self.state.all()?,
@@ -85,7 +86,7 @@ impl Host {
     }
 
     fn snapshot_links(&self) -> Result<Snapshot, Error> {
-        Ok(self.links(|links| links.snapshot())?)
+        Ok(self.links(links::kernel::Links::snapshot)?)
     }
 
     /// The bridge of the default network: the instance's name and 0.
@@ -94,12 +95,25 @@ impl Host {
         name.parse().expect("an instance is at most 12 letters, digits and dashes")
     }
 
-    /// The network of this name on record; the default one can always be had.
-    pub(crate) fn definition(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
-        if let Some(there) = self.state.find(name)? {
-            return Ok(Some(there));
+    /// The networks of the endpoints as they are on record; the default one can always be had.
+    pub(crate) fn definitions(&self, wanted: &Container) -> Result<Vec<DefinedNetwork>, Error> {
+        let of = |name: &NetworkName| match self.state.find(name)? {
+            Some(there) => Ok(there),
+            None if name.is_default_bridge() => self.decide(&Network::bridge(name.clone())),
+            None => Err(Error::NoSuchNetwork { name: name.clone() }),
+        };
+        wanted.endpoints().iter().map(|endpoint| of(endpoint.network())).collect()
+    }
+
+    /// Plans what making this network would change, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`create_network`](Self::create_network).
+    pub fn plan_create_network(&self, wanted: &Network) -> Result<NetworkPlan, Error> {
+        if let Some(there) = self.state.find(wanted.name())? {
+            return Err(Error::NetworkExists { name: there.name });
         }
-        name.is_default_bridge().then(|| self.decide(&Network::bridge(name.clone()))).transpose()
+        self.plan_network(&self.decide(wanted)?)
     }
 
     /// Removes a network that nobody is attached to: its bridge, its rules, its definition.
@@ -175,16 +189,13 @@ impl Host {
     }
 
     /// Plans what is missing of the network.
-    pub(crate) fn plan_network(
-        &self,
-        network: &DefinedNetwork,
-    ) -> Result<(NetworkPlan, NetworkRecord), Error> {
+    pub(crate) fn plan_network(&self, network: &DefinedNetwork) -> Result<NetworkPlan, Error> {
         let (draft, seen) = self.draft(network)?;
         let record = self.run.up.peek_record(&network_file(network.id))?.unwrap_or(draft);
         let change = Change::new().add_network(record.rules.clone());
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
         let links = plan::bring_up(&record, self.settings.forwarding, &seen)?;
-        Ok((NetworkPlan { network: network.clone(), rules, links }, record))
+        Ok(NetworkPlan { network: network.clone(), rules, links })
     }
 
     /// Makes what is missing of the network; whoever calls it has the network alone.

@@ -2,7 +2,7 @@
 
 use crate::claims::{Claim, Claims, HostPort};
 use crate::kernel::host::{Host, read};
-use crate::{Container, Error, Publish, Published};
+use crate::{Container, Error, Publish};
 use linkspan_net_types::{Port, Protocol};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, socket, sockopt};
@@ -66,19 +66,6 @@ fn try_port(HostPort { protocol, port, address }: &HostPort) -> Result<(), Error
 /// The wish at this port of the host.
 fn of(wish: &Publish, port: Port) -> HostPort {
     HostPort { protocol: wish.protocol(), port, address: wish.host_address() }
-}
-
-/// The wish as it is granted.
-pub(crate) fn grant(wish: &Publish, host: HostPort, serving: &[IpAddr]) -> Result<Published, Error> {
-    let leads = |to: &&IpAddr| crate::attachment::leads(host.address, **to);
-    let to: Vec<_> = serving.iter().filter(leads).copied().collect();
-    let port = wish.port().filter(|_| wish.protocol() != Protocol::Sctp);
-    let port = port.ok_or(Error::Unpublishable { publish: *wish })?;
-    if to.is_empty() {
-        return Err(Error::LeadsNowhere { publish: *wish });
-    }
-    let HostPort { protocol, port: host_port, address: host_address } = host;
-    Ok(Published { protocol, host_address, host_port, port, to })
 }
 
 /// What has to be bound for a port at this address; every address of both families where there is none.

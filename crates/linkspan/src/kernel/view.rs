@@ -7,8 +7,8 @@ use crate::view::View;
 use linkspan_nat_rules::iptables::text as iptables_text;
 use linkspan_nat_rules::{iptables, nftables};
 use linkspan_netns::NetNs;
-use linkspan_veth_bridge::kernel::Inside;
-use linkspan_veth_bridge::{Seen, Snapshot, Space};
+use linkspan_veth_bridge::kernel::{Inside, Links};
+use linkspan_veth_bridge::{Route, Seen, Snapshot, Space};
 use std::os::fd::AsFd;
 
 impl Host {
@@ -19,7 +19,7 @@ impl Host {
     pub fn view(&self, container: Option<&NetNs>) -> Result<View, Error> {
         let inside =
             container.map(|netns| Ok::<_, Error>(Inside::open(netns.as_fd())?.snapshot()?)).transpose()?;
-        let host = self.links(|door| door.snapshot())?;
+        let host = self.links(Links::snapshot)?;
         let rules = match self.firewall() {
             Firewall::Nftables => Some(self.rules.look_at_all(self.netns.as_fd())?),
             Firewall::Iptables | Firewall::None => None,
@@ -47,6 +47,6 @@ impl Host {
 }
 
 fn space(snapshot: Snapshot) -> Space {
-    let default_routes = snapshot.routes.into_iter().filter(|route| route.is_default()).collect();
+    let default_routes = snapshot.routes.into_iter().filter(Route::is_default).collect();
     Space { links: snapshot.links, default_routes }
 }
