@@ -1,9 +1,9 @@
 //! Which addresses are taken.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::page::Page;
+use crate::subnet::Open;
 use crate::{Error, Subnet, number};
 
 /// A set of addresses, in which the lowest free one of a subnet is found in constant time.
@@ -24,7 +24,8 @@ use crate::{Error, Subnet, number};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressSet {
-    pages: BTreeMap<u128, Page>,
+    /// In the order of their numbers. Most sets have one or two.
+    pages: Vec<(u128, Box<Page>)>,
 }
 
 impl AddressSet {
@@ -37,23 +38,23 @@ impl AddressSet {
     /// Says whether the address is taken.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (page, low) = split(number::of(address));
-        self.pages.get(&page).is_some_and(|page| page.contains(low))
+        let (number, low) = split(number::of(address));
+        self.place_of(number).is_ok_and(|at| self.pages[at].1.contains(low))
     }
 
     /// Takes the address and says whether it was free.
     pub fn insert(&mut self, address: IpAddr) -> bool {
-        let (page, low) = split(number::of(address));
-        self.pages.entry(page).or_default().insert(low)
+        self.insert_number(number::of(address))
     }
 
     /// Gives the address back and says whether it was taken.
     pub fn remove(&mut self, address: IpAddr) -> bool {
-        let (at, low) = split(number::of(address));
-        let Some(page) = self.pages.get_mut(&at) else { return false };
+        let (number, low) = split(number::of(address));
+        let Ok(at) = self.place_of(number) else { return false };
+        let page = &mut self.pages[at].1;
         let removed = page.remove(low);
         if page.is_empty() {
-            self.pages.remove(&at);
+            self.pages.remove(at);
         }
         removed
     }
@@ -64,15 +65,10 @@ impl AddressSet {
     ///
     /// [`Error::Exhausted`] where there is none.
     pub fn lowest_free(&self, subnet: &Subnet) -> Result<IpAddr, Error> {
-        let (mut from, last) = subnet.span();
-        while let Some(free) = self.lowest_from(from).filter(|free| *free <= last) {
-            if !subnet.reserves(free) {
-                return Ok(number::address(free, &subnet.net()));
-            }
-            let Some(next) = free.checked_add(1) else { break };
-            from = next;
+        match self.lowest_free_number(subnet.open()) {
+            Some(number) => Ok(number::address(number, &subnet.net())),
+            None => Err(Error::Exhausted { subnet: subnet.net() }),
         }
-        Err(Error::Exhausted { subnet: subnet.net() })
     }
 
     /// Finds the lowest free address as [`lowest_free`](Self::lowest_free) does, and takes it.
@@ -81,24 +77,50 @@ impl AddressSet {
     ///
     /// [`Error::Exhausted`] where there is none.
     pub fn take_lowest(&mut self, subnet: &Subnet) -> Result<IpAddr, Error> {
-        let address = self.lowest_free(subnet)?;
-        self.insert(address);
-        Ok(address)
+        match self.lowest_free_number(subnet.open()) {
+            Some(number) => {
+                self.insert_number(number);
+                Ok(number::address(number, &subnet.net()))
+            }
+            None => Err(Error::Exhausted { subnet: subnet.net() }),
+        }
+    }
+
+    fn lowest_free_number(&self, open: &Open) -> Option<u128> {
+        let mut free = self.lowest_from(open.first)?;
+        while open.is_hole(free) {
+            free = self.lowest_from(free + 1)?;
+        }
+        (free <= open.last).then_some(free)
     }
 
     fn lowest_from(&self, from: u128) -> Option<u128> {
         let (mut page, mut low) = split(from);
+        let next = self.place_of(page).unwrap_or_else(|next| next);
         // Only full pages are passed by: each stands for 65,536 addresses that are taken.
-        while let Some(there) = self.pages.get(&page) {
-            match there.lowest_clear(low) {
-                Some(clear) => {
-                    low = clear;
-                    break;
-                }
-                None => (page, low) = (page + 1, 0),
+        for (number, there) in &self.pages[next..] {
+            if *number != page {
+                break;
             }
+            if let Some(clear) = there.lowest_clear(low) {
+                return Some(page << 16 | u128::from(clear));
+            }
+            (page, low) = (page + 1, 0);
         }
         (page <= u128::MAX >> 16).then_some(page << 16 | u128::from(low))
+    }
+
+    fn insert_number(&mut self, number: u128) -> bool {
+        let (number, low) = split(number);
+        let at = self.place_of(number).unwrap_or_else(|at| {
+            self.pages.insert(at, (number, Box::default()));
+            at
+        });
+        self.pages[at].1.insert(low)
+    }
+
+    fn place_of(&self, page: u128) -> Result<usize, usize> {
+        self.pages.binary_search_by_key(&page, |(number, _)| *number)
     }
 }
 

@@ -28,17 +28,6 @@ pub enum Change {
     Unkeep(IpAddr),
 }
 
-impl Change {
-    /// Returns the address that it is about.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        match self {
-            Self::Lease(address, _) | Self::Release(address) => *address,
-            Self::Keep(address, _) | Self::Unkeep(address) => *address,
-        }
-    }
-}
-
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,6 +16,12 @@ pub enum Error {
         /// The text as it was given.
         text: String,
     },
+    /// The text is no prefix.
+    #[error("subnet `{}` is not an address with the length of a prefix, such as 10.88.0.0/24", text.escape_debug())]
+    NotAPrefix {
+        /// The text as it was given.
+        text: String,
+    },
     /// The prefix names an address, not a subnet.
     #[error("subnet {given} has host bits set, {right} has not")]
     HostBits {

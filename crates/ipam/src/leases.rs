@@ -152,13 +152,13 @@ impl Leases {
     /// Returns who has the address leased.
     #[must_use]
     pub fn owner_of(&self, address: IpAddr) -> Option<&Owner> {
-        self.held.owner_of(address.to_canonical())
+        self.held.owner_of(address)
     }
 
     /// Returns whom the address is kept for.
     #[must_use]
     pub fn kept_for(&self, address: IpAddr) -> Option<&Owner> {
-        self.kept.owner_of(address.to_canonical())
+        self.kept.owner_of(address)
     }
 
     /// Returns the addresses that an owner has leased, in ascending order.
@@ -196,12 +196,25 @@ impl Leases {
     /// Makes a change, whatever it is: the decision was another's. It gives an address to one owner at a time.
     pub fn apply(&mut self, change: &Change) {
         match change {
-            Change::Lease(address, owner) => self.held.insert(address.to_canonical(), owner),
-            Change::Release(address) => drop(self.held.remove(address.to_canonical())),
-            Change::Keep(address, owner) => self.kept.insert(address.to_canonical(), owner),
-            Change::Unkeep(address) => drop(self.kept.remove(address.to_canonical())),
+            Change::Lease(address, owner) => {
+                self.held.insert(*address, owner);
+                self.taken.insert(*address);
+            }
+            Change::Keep(address, owner) => {
+                self.kept.insert(*address, owner);
+                self.taken.insert(*address);
+            }
+            Change::Release(address) => {
+                if self.held.remove(*address) && self.kept_for(*address).is_none() {
+                    self.taken.remove(*address);
+                }
+            }
+            Change::Unkeep(address) => {
+                if self.kept.remove(*address) && self.owner_of(*address).is_none() {
+                    self.taken.remove(*address);
+                }
+            }
         }
-        self.mark(change.address().to_canonical());
     }
 
     /// Returns the shortest list of changes that makes these leases.
@@ -210,15 +223,6 @@ impl Leases {
         let held = self.leases().map(|(address, owner)| Change::Lease(address, owner.clone()));
         let kept = self.reservations().map(|(address, owner)| Change::Keep(address, owner.clone()));
         held.chain(kept).collect()
-    }
-
-    fn mark(&mut self, address: IpAddr) {
-        let taken = self.held.owner_of(address).or_else(|| self.kept.owner_of(address)).is_some();
-        if taken {
-            self.taken.insert(address)
-        } else {
-            self.taken.remove(address)
-        };
     }
 
     /// Refuses an address that another owner has or that is kept for another.
@@ -245,7 +249,7 @@ impl Leases {
         alive: &mut dyn FnMut(&Owner) -> bool,
     ) -> Option<IpAddr> {
         let mut living = BTreeSet::from([owner]);
-        let mut leases = self.held.within(subnet.first_and_last());
+        let mut leases = self.held.within(subnet.open().first..=subnet.open().last);
         let dead = leases.find(|(address, holder)| {
             let ours =
                 subnet.check(*address).is_ok() && self.kept_for(*address).is_none_or(|kept| kept == owner);

@@ -14,6 +14,11 @@ pub(crate) fn of(address: IpAddr) -> u128 {
     }
 }
 
+/// Returns the address that has this number, an IPv4 one where it is mapped.
+pub(crate) fn canonical(number: u128) -> IpAddr {
+    IpAddr::V6(number.into()).to_canonical()
+}
+
 /// Returns the address of the same family as `like` that has this number.
 pub(crate) fn address(number: u128, like: &IpNet) -> IpAddr {
     match like {
@@ -37,13 +42,14 @@ mod tests {
     use ipnet::IpNet;
     use proptest::prelude::{any, proptest};
 
-    use super::{address, of, span};
+    use super::{address, canonical, of, span};
 
     proptest! {
         #[test]
         fn a_number_leads_back_to_its_address(given in any::<IpAddr>(), len in 0..=32_u8) {
             let like = IpNet::new_assert(given, len);
             assert_eq!(address(of(given), &like), given);
+            assert_eq!(canonical(of(given)), given.to_canonical());
         }
 
         #[test]

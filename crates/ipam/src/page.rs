@@ -1,12 +1,14 @@
 //! 65,536 bits, of which the lowest clear one is found at once.
 
-/// A bit for each of 65,536 numbers. It takes 160 bytes, and 8 more for each 64 numbers up to the highest that was
+/// A bit for each of 65,536 numbers. It takes 168 bytes, and 8 more for each 64 numbers up to the highest that was
 /// ever set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     words: Vec<u64>,
     /// A bit for each word that has no clear bit.
     full: [u64; 16],
+    /// A bit for each of those sixteen that has no clear bit.
+    full_groups: u32,
     /// How many bits are set.
     count: u32,
 }
@@ -28,7 +30,7 @@ impl Page {
         self.count += u32::from(was_clear);
         *word |= bit;
         if *word == u64::MAX {
-            self.full[index / 64] |= 1 << (index % 64);
+            self.fill(index);
         }
         was_clear
     }
@@ -41,6 +43,7 @@ impl Page {
         self.count -= u32::from(was_set);
         *word &= !bit;
         self.full[index / 64] &= !(1 << (index % 64));
+        self.full_groups &= !(1 << (index / 64));
         was_set
     }
 
@@ -62,15 +65,22 @@ impl Page {
 
     /// Returns the first word from this one on that has a clear bit.
     fn lowest_not_full(&self, from: usize) -> Option<usize> {
-        let mut mask = u64::MAX << (from % 64);
-        for (group, full) in self.full.iter().enumerate().skip(from / 64) {
-            let open = !full & mask;
-            if open != 0 {
-                return Some(group * 64 + open.trailing_zeros() as usize);
-            }
-            mask = u64::MAX;
+        let group = from / 64;
+        let open = !self.full.get(group)? & (u64::MAX << (from % 64));
+        if open != 0 {
+            return Some(group * 64 + open.trailing_zeros() as usize);
         }
-        None
+        let later = !self.full_groups & (u32::MAX << (group + 1));
+        let group = later.trailing_zeros() as usize;
+        Some(group * 64 + self.full.get(group)?.trailing_ones() as usize)
+    }
+
+    fn fill(&mut self, index: usize) {
+        let group = &mut self.full[index / 64];
+        *group |= 1 << (index % 64);
+        if *group == u64::MAX {
+            self.full_groups |= 1 << (index / 64);
+        }
     }
 
     fn word(&self, index: usize) -> u64 {

@@ -1,9 +1,9 @@
 //! A subnet, and which of its addresses can be had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,17 @@ pub struct Subnet {
     gateway: IpAddr,
     range: Option<IpNet>,
     aux: BTreeMap<String, IpAddr>,
+    open: Open,
+}
+
+/// The numbers that are handed out, worked out once: leasing asks for them again and again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// The lowest; above `last` where there is none.
+    pub(crate) first: u128,
+    pub(crate) last: u128,
+    /// What lies between them and is reserved, in ascending order.
+    holes: Vec<u128>,
 }
 
 /// Says what a subnet keeps an address for.
@@ -80,7 +91,8 @@ impl Subnet {
             return Err(Error::Special { subnet: net, special });
         }
         let first = number::of(net.network()) + u128::from(!is_pair(&net));
-        Ok(Self { net, gateway: number::address(first, &net), range: None, aux: BTreeMap::new() })
+        let gateway = number::address(first, &net);
+        Ok(Self { net, gateway, range: None, aux: BTreeMap::new(), open: Open::default() }.worked_out())
     }
 
     /// Gives the gateway this address.
@@ -94,7 +106,7 @@ impl Subnet {
             Err(error) => return Err(error),
         }
         self.gateway = gateway;
-        Ok(self)
+        Ok(self.worked_out())
     }
 
     /// Hands addresses out of this part of the subnet alone, unless one is asked for by itself.
@@ -108,7 +120,7 @@ impl Subnet {
             return Err(Error::RangeOutOfSubnet { range, subnet: self.net });
         }
         self.range = Some(range);
-        Ok(self)
+        Ok(self.worked_out())
     }
 
     /// Reserves an address under a name, for a host that is no container. A gateway of one's own is set before.
@@ -126,7 +138,7 @@ impl Subnet {
         }
         self.check(address)?;
         self.aux.insert(name.to_owned(), address);
-        Ok(self)
+        Ok(self.worked_out())
     }
 
     /// Returns the prefix.
@@ -172,22 +184,18 @@ impl Subnet {
         Err(Error::Reserved { address, why })
     }
 
-    /// Returns the first and the last number of what addresses are handed out of.
-    pub(crate) fn span(&self) -> (u128, u128) {
-        number::span(&self.range.unwrap_or(self.net)).into_inner()
+    /// Returns the numbers that are handed out.
+    pub(crate) fn open(&self) -> &Open {
+        &self.open
     }
 
-    /// Returns the first and the last address of what addresses are handed out of.
-    pub(crate) fn first_and_last(&self) -> RangeInclusive<IpAddr> {
-        let whole = self.range.unwrap_or(self.net);
-        whole.network()..=whole.broadcast()
-    }
-
-    /// Says whether a number of the subnet is reserved.
-    pub(crate) fn reserves(&self, number: u128) -> bool {
-        number == number::of(self.gateway)
-            || self.by_family(number).is_some()
-            || self.aux.values().any(|address| number::of(*address) == number)
+    fn worked_out(mut self) -> Self {
+        let (first, last) = number::span(&self.range.unwrap_or(self.net)).into_inner();
+        let (low, high) = number::span(&self.net).into_inner();
+        let ends = [low, high].into_iter().filter(|end| self.by_family(*end).is_some());
+        let given = self.aux.values().chain([&self.gateway]).copied().map(number::of);
+        self.open = Open::within(first, last, ends.chain(given).collect());
+        self
     }
 
     fn by_family(&self, number: u128) -> Option<Reserve> {
@@ -204,6 +212,28 @@ impl Subnet {
     fn by_name(&self, address: IpAddr) -> Option<Reserve> {
         let named = self.aux.iter().find(|(_, aux)| **aux == address);
         named.map(|(name, _)| Reserve::Aux(name.clone()))
+    }
+}
+
+impl Open {
+    fn within(mut first: u128, mut last: u128, mut reserved: BTreeSet<u128>) -> Self {
+        // No number here is the first or last of all: no subnet may hold those.
+        while reserved.remove(&first) {
+            first += 1;
+        }
+        while first <= last && reserved.remove(&last) {
+            last -= 1;
+        }
+        Self {
+            first,
+            last,
+            holes: reserved.into_iter().filter(|hole| (first..=last).contains(hole)).collect(),
+        }
+    }
+
+    /// Says whether this number, which is between the first and the last, is reserved.
+    pub(crate) fn is_hole(&self, number: u128) -> bool {
+        !self.holes.is_empty() && self.holes.binary_search(&number).is_ok()
     }
 }
 
@@ -267,6 +297,16 @@ struct Written {
     aux: BTreeMap<String, IpAddr>,
 }
 
+impl FromStr for Subnet {
+    type Err = Error;
+
+    /// Reads a prefix such as `10.88.0.0/24`; the rest is as [`new`](Self::new) gives it.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let net = text.parse().map_err(|_| Error::NotAPrefix { text: text.to_owned() })?;
+        Self::new(net)
+    }
+}
+
 impl TryFrom<Written> for Subnet {
     type Error = Error;
 
@@ -281,7 +321,7 @@ impl TryFrom<Written> for Subnet {
 }
 
 impl From<Subnet> for Written {
-    fn from(Subnet { net, gateway, range, aux }: Subnet) -> Self {
+    fn from(Subnet { net, gateway, range, aux, .. }: Subnet) -> Self {
         Self { net, gateway, range, aux }
     }
 }
