@@ -27,13 +27,45 @@ pub(crate) struct HostPort {
 
 impl HostPort {
     /// Whether a packet could be for both.
-    pub(crate) fn overlaps(self, other: Self) -> bool {
+    fn overlaps(self, other: Self) -> bool {
         let same_family = |a: IpAddr, b: IpAddr| a.is_ipv4() == b.is_ipv4();
         let addresses = match (self.address, other.address) {
             (Some(a), Some(b)) => a == b || same_family(a, b) && (a.is_unspecified() || b.is_unspecified()),
             _ => true,
         };
         (self.protocol, self.port) == (other.protocol, other.port) && addresses
+    }
+}
+
+/// Who has which ports, looked up by number: a host may have thousands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PortMap<T>(BTreeMap<(Protocol, Port), Vec<(HostPort, T)>>);
+
+impl<T> Default for PortMap<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: PartialEq> PortMap<T> {
+    /// Whose port a packet for this one could be for.
+    pub(crate) fn overlapping(&self, port: HostPort) -> Option<&T> {
+        let there = self.0.get(&(port.protocol, port.port))?;
+        there.iter().find(|(other, _)| other.overlaps(port)).map(|(_, holder)| holder)
+    }
+
+    pub(crate) fn insert(&mut self, port: HostPort, holder: T) {
+        self.0.entry((port.protocol, port.port)).or_default().push((port, holder));
+    }
+
+    fn remove(&mut self, port: HostPort, holder: &T) {
+        let key = (port.protocol, port.port);
+        if let Some(there) = self.0.get_mut(&key) {
+            there.retain(|(_, other)| other != holder);
+            if there.is_empty() {
+                self.0.remove(&key);
+            }
+        }
     }
 }
 
@@ -49,7 +81,7 @@ pub(crate) enum Entry {
 pub(crate) struct Claims {
     names: BTreeMap<ContainerName, AttachmentId>,
     namespaces: BTreeMap<Cookie, AttachmentId>,
-    ports: BTreeMap<(Protocol, Port), Vec<(HostPort, AttachmentId)>>,
+    ports: PortMap<AttachmentId>,
     holders: BTreeMap<AttachmentId, BTreeSet<Claim>>,
 }
 
@@ -64,10 +96,7 @@ impl Claims {
         match claim {
             Claim::Name(name) => self.names.get(name).copied(),
             Claim::Namespace(cookie) => self.namespaces.get(cookie).copied(),
-            Claim::Port(port) => {
-                let there = self.ports.get(&(port.protocol, port.port))?;
-                there.iter().find(|(other, _)| other.overlaps(*port)).map(|(_, id)| *id)
-            }
+            Claim::Port(port) => self.ports.overlapping(*port).copied(),
         }
     }
 
@@ -81,7 +110,7 @@ impl Claims {
         match claim {
             Claim::Name(name) => drop(self.names.insert(name.clone(), id)),
             Claim::Namespace(cookie) => drop(self.namespaces.insert(*cookie, id)),
-            Claim::Port(port) => self.ports.entry((port.protocol, port.port)).or_default().push((*port, id)),
+            Claim::Port(port) => self.ports.insert(*port, id),
         }
         self.holders.entry(id).or_default().insert(claim.clone());
     }
@@ -91,15 +120,7 @@ impl Claims {
             match claim {
                 Claim::Name(name) => remove_of(&mut self.names, &name, id),
                 Claim::Namespace(cookie) => remove_of(&mut self.namespaces, &cookie, id),
-                Claim::Port(port) => {
-                    let key = (port.protocol, port.port);
-                    if let Some(there) = self.ports.get_mut(&key) {
-                        there.retain(|(_, holder)| *holder != id);
-                        if there.is_empty() {
-                            self.ports.remove(&key);
-                        }
-                    }
-                }
+                Claim::Port(port) => self.ports.remove(port, &id),
             }
         }
     }
@@ -257,7 +278,7 @@ mod tests {
             }
             let ids: Vec<_> = claims.holders.keys().copied().collect();
             ids.into_iter().for_each(|id| claims.apply(&Entry::Freed(id)));
-            prop_assert!(claims.is_empty() && claims.ports.is_empty() && claims.names.is_empty());
+            prop_assert!(claims.is_empty() && claims.ports.0.is_empty() && claims.names.is_empty());
         }
 
         #[test]

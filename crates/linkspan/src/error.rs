@@ -141,6 +141,14 @@ pub enum Error {
         /// The container that has it.
         holder: String,
     },
+    /// One container publishes the port twice.
+    #[error("host port {port}/{protocol} is given twice")]
+    PortTwice {
+        /// The port of the host.
+        port: Port,
+        /// Its protocol.
+        protocol: Protocol,
+    },
     /// A program on the host has the port, or the host lacks the address.
     #[error("cannot publish at host port {}", At { address: *address, port: *port, protocol: *protocol })]
     PortBusy {
@@ -298,6 +306,14 @@ impl Error {
         match self {
             Self::LeftBehind { left, .. } => left,
             _ => &[],
+        }
+    }
+
+    /// This error of an operation that was done but for this.
+    pub(crate) fn leaving(self, what: Residue) -> Self {
+        match self {
+            Self::LeftBehind { .. } => self,
+            source => Self::LeftBehind { left: vec![Left { what, source: Box::new(source) }], refused: None },
         }
     }
 

@@ -44,7 +44,7 @@ pub use container::{Container, Endpoint};
 pub use error::{Error, Left, Residue};
 pub use id::{AttachmentId, NetworkId, ParseIdError};
 #[cfg(feature = "kernel")]
-pub use kernel::{Builder, Detached, Host, Mode, Prepared};
+pub use kernel::{Builder, Detached, Host, Mode, Notice, Prepared};
 pub use linkspan_ipam::Subnet;
 pub use linkspan_nat_rules::Instance;
 pub use linkspan_net_types::{IfName, Mac, Mtu, Port, Protocol};

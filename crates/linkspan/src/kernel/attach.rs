@@ -42,12 +42,10 @@ impl Host {
     }
 
     /// Goes out after an operation; after a refusal, a default network that came up for it goes as well.
-    fn depart<T>(&self, here: Lock, done: Result<T, Error>) -> Result<T, Error> {
-        let retired = if done.is_err() { self.retire_default() } else { Ok(()) };
-        let left = retired.and_then(|()| self.run.leave(here));
+    pub(crate) fn depart<T>(&self, here: Lock, done: Result<T, Error>) -> Result<T, Error> {
         match done {
-            Err(refused) => Err(refused.after(left)),
-            Ok(value) => left.map(|()| value),
+            Ok(value) => Ok(value),
+            Err(refused) => Err(refused.after(self.retire_default().and(self.run.leave(here)))),
         }
     }
 

@@ -34,9 +34,9 @@ impl Host {
             Some(record) => self.take_back(record).map(|()| Detached::Gone),
             None => Ok(Detached::Absent),
         };
-        let retired = self.retire_default();
-        let left = self.run.leave(here);
-        done.and_then(|done| retired.and(left).map(|()| done))
+        let tidied = self.retire_default().and(self.run.leave(here));
+        let of = || Residue::Records { of: self.run.path() };
+        done.and_then(|done| tidied.map(|()| done).map_err(|refused| refused.leaving(of())))
     }
 
     /// Takes back whatever a record may have come to; what stays is tried again by the next caller.
@@ -44,7 +44,8 @@ impl Host {
         let wanted = record.value().clone();
         // One that is taken back is in `pending` already, where the next caller finds it.
         let _ = record.move_to(&self.run.pending);
-        record.append(AttachmentRecord { leaving: true, ..wanted.clone() })?;
+        // A record that cannot be written, on a full disk say, is no reason to leave the rest.
+        let _ = record.append(AttachmentRecord { leaving: true, ..wanted.clone() });
         let of = || wanted.name.to_string();
         let mut undone = Undone::default();
         if let Some(attachment) = &wanted.attachment {

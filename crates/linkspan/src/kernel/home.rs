@@ -138,6 +138,11 @@ impl Run {
         Ok(())
     }
 
+    /// Where it is, for those who say what stayed in it.
+    pub(crate) fn path(&self) -> String {
+        self.root.path().display().to_string()
+    }
+
     fn is_idle(&self) -> Result<bool, Error> {
         Ok(self.pending.is_empty()? && self.attachments.is_empty()? && self.up.is_empty()?)
     }
@@ -164,8 +169,9 @@ impl Run {
 
     /// Forgets the leases of a network that is no more.
     pub(crate) fn forget_book(&self, network: NetworkId) -> Result<(), Error> {
+        self.book(network).remove()?;
         self.books().remove(&network);
-        Ok(self.leases.remove(&file(network)).map(drop)?)
+        Ok(())
     }
 
     fn books(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Arc<LeaseBook>>> {

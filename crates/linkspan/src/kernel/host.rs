@@ -10,6 +10,7 @@ use linkspan_netns::NetNs;
 use linkspan_records::Lock;
 use linkspan_veth_bridge as links;
 use nix::time::{ClockId, clock_gettime};
+use std::fmt;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +31,27 @@ pub struct Host {
     pub(crate) state: State,
     pub(crate) rules: Rules,
     idle: Mutex<Vec<links::kernel::Links>>,
+    notices: Mutex<Vec<Notice>>,
+}
+
+/// Something of the host at large that an operation changed, and that stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The host forwards packets between its links, which it did not before: `net.ipv4.ip_forward`.
+    Ipv4Forwarding,
+    /// The host forwards packets between its links, which it did not before: `net.ipv6.conf.all.forwarding`.
+    /// A host that has its own IPv6 address from router advertisements needs `accept_ra` 2 to keep it.
+    Ipv6Forwarding,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4Forwarding => "IPv4 forwarding was switched on (net.ipv4.ip_forward)",
+            Self::Ipv6Forwarding => "IPv6 forwarding was switched on (net.ipv6.conf.all.forwarding)",
+        })
+    }
 }
 
 /// How a host is opened; what is not said is the default.
@@ -94,7 +116,16 @@ impl Builder {
         let (instance, firewall) = (self.instance, self.firewall);
         let identity = Identity { instance, boot: read(BOOT_ID)?, namespace: netns.cookie(), firewall };
         let rules = Rules::new(instance, firewall);
-        Ok(Host { settings: self, netns, identity, run, state, rules, idle: Mutex::default() })
+        Ok(Host {
+            settings: self,
+            netns,
+            identity,
+            run,
+            state,
+            rules,
+            idle: Mutex::default(),
+            notices: Mutex::default(),
+        })
     }
 }
 
@@ -213,6 +244,21 @@ impl Host {
         let done = work(&mut door);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
         done
+    }
+
+    /// What operations of this value changed of the host at large, each told once.
+    pub fn notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes what of a plan that was performed is told to the caller.
+    pub(crate) fn notice(&self, plan: &links::Plan) {
+        let told = plan.steps().iter().filter_map(|step| match step {
+            links::Step::EnableForwarding { family: links::Family::V4 } => Some(Notice::Ipv4Forwarding),
+            links::Step::EnableForwarding { family: links::Family::V6 } => Some(Notice::Ipv6Forwarding),
+            _ => None,
+        });
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
     /// Frees all that an attachment had claimed.

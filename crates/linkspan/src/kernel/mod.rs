@@ -11,5 +11,5 @@ mod ports;
 mod view;
 
 pub use detach::Detached;
-pub use host::{Builder, Host};
+pub use host::{Builder, Host, Notice};
 pub use mode::{Mode, Prepared};

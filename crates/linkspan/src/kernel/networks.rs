@@ -32,8 +32,7 @@ impl Host {
             None => Ok(()),
             Some(what) => Err(Error::NetworkDiffers { name: there.name.clone(), what }),
         });
-        self.run.leave(here)?;
-        done
+        self.depart(here, done)
     }
 
     /// Makes a network that was not there, and brings it up.
@@ -45,8 +44,7 @@ impl Host {
         let here = self.enter()?;
         let exists = |there: &DefinedNetwork| Err(Error::NetworkExists { name: there.name.clone() });
         let done = self.define(wanted, exists);
-        self.run.leave(here)?;
-        done
+        self.depart(here, done)
     }
 
     fn define(
@@ -124,8 +122,8 @@ impl Host {
     pub fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
         let here = self.enter()?;
         let done = self.remove_unused(name);
-        self.run.leave(here)?;
-        done
+        let left = self.run.leave(here);
+        done.and_then(|()| left.map_err(|e| e.leaving(Residue::Records { of: self.run.path() })))
     }
 
     /// Removes a network with every attachment on it.
@@ -220,7 +218,9 @@ impl Host {
         self.change_rules(&Change::new().add_network(record.rules.clone()))?;
         let seen = self.links(|links| links.observe(&Look::at_bridge(&record.bridge), None))?;
         let plan = plan::bring_up(record, self.settings.forwarding, &seen)?;
-        self.links(|links| links.apply(&plan, None).map_err(Error::from))
+        self.links(|links| links.apply(&plan, None).map_err(Error::from))?;
+        self.notice(&plan);
+        Ok(())
     }
 
     /// Changes the rules; iptables is rewritten whole, one at a time.
@@ -248,7 +248,8 @@ impl Host {
         let wanted = record.value().clone();
         let of = || wanted.network.name.to_string();
         let _ = record.move_to(&self.run.pending);
-        record.append(NetworkRecord { leaving: true, forget, ..wanted.clone() })?;
+        // A record that cannot be written, on a full disk say, is no reason to leave the rest.
+        let _ = record.append(NetworkRecord { leaving: true, forget, ..wanted.clone() });
         let mut undone = Undone::default();
         undone.note(Residue::Link(wanted.network.link), self.remove_bridge(&wanted));
         let change = Change::new().remove_network(wanted.rules.clone());

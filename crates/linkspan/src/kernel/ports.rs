@@ -1,6 +1,6 @@
 //! Ports of the host: which one is taken where none is asked for, and whether a program has it.
 
-use crate::claims::{Claim, Claims, HostPort};
+use crate::claims::{Claim, Claims, HostPort, PortMap};
 use crate::kernel::host::{Host, read};
 use crate::{Container, Error, Publish};
 use linkspan_net_types::{Port, Protocol};
@@ -18,31 +18,32 @@ const RESERVED_PORTS: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 impl Host {
     /// The ports of the host that the container's wishes come to, each one free of others and of programs.
     pub(crate) fn choose_ports(&self, wanted: &Container, claims: &Claims) -> Result<Vec<HostPort>, Error> {
-        let mut chosen = Vec::new();
+        let (mut chosen, mut own) = (Vec::new(), PortMap::default());
         for wish in wanted.published() {
             let port = match wish.host_port() {
                 Some(port) => of(wish, port),
-                None => self.free_port(wish, claims, &chosen)?,
+                None => self.free_port(wish, claims, &own)?,
             };
+            if own.overlapping(port).is_some() {
+                return Err(Error::PortTwice { port: port.port, protocol: port.protocol });
+            }
+            own.insert(port, ());
             chosen.push(port);
         }
         Ok(chosen)
     }
 
-    fn free_port(&self, wish: &Publish, claims: &Claims, chosen: &[HostPort]) -> Result<HostPort, Error> {
+    fn free_port(&self, wish: &Publish, claims: &Claims, own: &PortMap<()>) -> Result<HostPort, Error> {
         let (range, reserved) = self.netns.run(local_ports)??;
-        let free = |port: &HostPort| {
-            !reserved.iter().any(|taken| taken.contains(&port.port.get()))
-                && claims.holder(&Claim::Port(*port)).is_none()
-                && !chosen.iter().any(|other| other.overlaps(*port))
+        let is_reserved = |port: u16| reserved.iter().any(|range| range.contains(&port));
+        let is_free = |port: &HostPort| {
+            claims.holder(&Claim::Port(*port)).is_none()
+                && own.overlapping(*port).is_none()
+                && self.try_ports(&[*port]).is_ok()
         };
-        let candidates = range.filter_map(Port::new).map(|port| of(wish, port)).filter(free);
-        for port in candidates {
-            if self.try_ports(&[port]).is_ok() {
-                return Ok(port);
-            }
-        }
-        Err(Error::NoFreePort { protocol: wish.protocol() })
+        let candidates = range.filter(|port| !is_reserved(*port)).filter_map(Port::new);
+        let free = candidates.map(|port| of(wish, port)).find(is_free);
+        free.ok_or(Error::NoFreePort { protocol: wish.protocol() })
     }
 
     /// Finds out by binding them for a moment whether a program of the host has one of the ports.
