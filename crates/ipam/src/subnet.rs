@@ -301,6 +301,10 @@ impl FromStr for Subnet {
     type Err = Error;
 
     /// Reads a prefix such as `10.88.0.0/24`; the rest is as [`new`](Self::new) gives it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAPrefix`], and those of [`new`](Self::new).
     fn from_str(text: &str) -> Result<Self, Error> {
         let net = text.parse().map_err(|_| Error::NotAPrefix { text: text.to_owned() })?;
         Self::new(net)

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The largest document, and the largest record with all its lines: 1 MiB.
-pub const MAX_DOCUMENT: u64 = 1 << 20;
+/// The largest document, and the largest record with all its lines: 16 MiB, which is tens of thousands of items.
+pub const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// A value that is kept in a file, as a JSON object whose first member is `"version"`.
 ///
