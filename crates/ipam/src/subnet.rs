@@ -360,6 +360,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_read_as_its_prefix() {
+        let read =
+            |text: &str| text.parse::<Subnet>().map_or_else(|e| e.to_string(), |s| s.net().to_string());
+        assert_eq!(read("10.0.0.0/24"), "10.0.0.0/24");
+        assert_eq!(read("10.0.0.5/24"), "subnet 10.0.0.5/24 has host bits set, 10.0.0.0/24 has not");
+        let wrong = "is not an address with the length of a prefix, such as 10.88.0.0/24";
+        assert_eq!(read("10.0.0.0"), format!("subnet `10.0.0.0` {wrong}"));
+        assert_eq!(read("x\n"), format!("subnet `x\\n` {wrong}"));
+    }
+
+    #[test]
     fn the_gateway_is_the_first_host_address_of_the_subnet_unless_given() {
         check("10.0.0.0/24", "10.0.0.1");
         check("10.0.0.0/24 range=10.0.0.128/25", "10.0.0.1");

@@ -112,7 +112,8 @@ fn what_is_no_document_is_an_error_with_its_path_and_is_left_alone() {
     check(b"{\"version\":1,\"te", "`RUN/web` is empty or torn");
     check(b"\0\0\0\0", "cannot understand `RUN/web`");
     check(b"{\"version\":2}", "`RUN/web` has version 2, this program reads version 1");
-    check(&vec![b' '; 1 << 20 | 1], "`RUN/web` is larger than 1048576 bytes");
+    let too_many = usize::try_from(MAX_DOCUMENT).unwrap() + 1;
+    check(&vec![b' '; too_many], "`RUN/web` is larger than 16777216 bytes");
     check(b"{\"version\":1,\"text\":\"good\",\"more\":1}", "good");
 }
 
@@ -134,7 +135,7 @@ fn a_document_that_could_not_be_read_again_is_not_written() {
     let scratch = Scratch::create();
     let folder = scratch.folder();
     folder.write(&name("web"), &note("small"), Durability::Memory).unwrap();
-    let large = note(&"x".repeat(1 << 20));
+    let large = note(&"x".repeat(usize::try_from(MAX_DOCUMENT).unwrap()));
     let written = folder.write(&name("web"), &large, Durability::Memory);
     assert!(matches!(written, Err(Error::TooLarge { limit: MAX_DOCUMENT, .. })));
     assert_eq!(folder.read(&name("web")).unwrap(), Some(note("small")));

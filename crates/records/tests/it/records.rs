@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 
-use linkspan_records::{Durability, Error, Folder, Record, Taken};
+use linkspan_records::{Durability, Error, Folder, MAX_DOCUMENT, Record, Taken};
 use proptest::prelude::{any, prop, proptest};
 
 use crate::scratch::{Note, Scratch, name, note};
@@ -109,7 +109,7 @@ fn a_record_does_not_outgrow_what_is_read() {
     let scratch = Scratch::create();
     let folder = scratch.folder();
     let mut record = folder.create_record(&name("web"), note("x")).unwrap();
-    let half = note(&"y".repeat(600_000));
+    let half = note(&"y".repeat(usize::try_from(MAX_DOCUMENT).unwrap() * 6 / 10));
     record.append(half.clone()).unwrap();
     assert!(matches!(record.append(half.clone()), Err(Error::TooLarge { .. })));
     drop(record);
