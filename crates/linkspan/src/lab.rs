@@ -24,6 +24,7 @@ use nix::unistd::{getegid, geteuid};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::process::{Child, Command};
 
 /// The host's addresses at the cable to the remote machine (RFC 5737 and RFC 3849, for documentation).
 pub const HOST: [&str; 2] = ["192.0.2.1/24", "2001:db8::1/64"];
@@ -83,6 +84,15 @@ impl Lab {
     /// The remote machine: work can be done and programs started there.
     pub const fn remote(&self) -> &Sandbox {
         &self.remote
+    }
+
+    /// Starts a program on the host, in a network namespace of its own that has nothing but a `lo` that is down:
+    /// what someone's runtime would hand over.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`]; a namespace that cannot be made is among them.
+    pub fn program(&self, command: Command) -> io::Result<Child> {
+        Sandbox::start(Isolation::own_network()).map_err(io::Error::other)?.spawn(command)
     }
 
     /// The host's addresses at the cable, IPv4 first.

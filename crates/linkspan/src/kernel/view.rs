@@ -8,7 +8,7 @@ use linkspan_nat_rules::iptables::text as iptables_text;
 use linkspan_nat_rules::{iptables, nftables};
 use linkspan_netns::NetNs;
 use linkspan_veth_bridge::kernel::{Inside, Links};
-use linkspan_veth_bridge::{Route, Seen, Snapshot, Space};
+use linkspan_veth_bridge::{Look, Route, Seen, Snapshot, Space};
 use std::os::fd::AsFd;
 
 impl Host {
@@ -20,13 +20,12 @@ impl Host {
         let inside =
             container.map(|netns| Ok::<_, Error>(Inside::open(netns.as_fd())?.snapshot()?)).transpose()?;
         let host = self.links(Links::snapshot)?;
+        let settings = self.links(|door| door.observe(&Look::default(), None))?;
         let rules = match self.firewall() {
             Firewall::Nftables => Some(self.rules.look_at_all(self.netns.as_fd())?),
             Firewall::Iptables | Firewall::None => None,
         };
-        let forwarding = host.forwarding;
-        let container = inside.map(space);
-        Ok(View { links: Seen { host: space(host), container, forwarding, ..Seen::default() }, rules })
+        Ok(View { links: Seen { host: space(host), container: inside.map(space), ..settings }, rules })
     }
 
     /// The rules that the records want, as `nft list table` or `iptables-save` print them.
