@@ -199,10 +199,9 @@ impl fmt::Display for Published {
             Some(at) => write!(f, "{}", SocketAddr::new(at, self.host_port.get()))?,
             None => write!(f, "*:{}", self.host_port)?,
         }
-        for address in &self.to {
-            write!(f, " -> {}", SocketAddr::new(*address, self.port.get()))?;
-        }
-        write!(f, "/{}", self.protocol)
+        write!(f, "/{} -> ", self.protocol)?;
+        let to: Vec<_> = self.to.iter().map(|to| SocketAddr::new(*to, self.port.get()).to_string()).collect();
+        f.write_str(&to.join(", "))
     }
 }
 
@@ -329,4 +328,119 @@ fn published(wish: &Publish, host: HostPort, serving: &[IpAddr]) -> Result<Publi
         return Err(Error::LeadsNowhere { publish: *wish });
     }
     Ok(Published { protocol, host_address, host_port, port, to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Surroundings, decide};
+    use crate::{Endpoint, Network, plan};
+    use links::{BridgeFacts, Link, LinkKind, Seen, Space};
+    use proptest::prelude::*;
+
+    fn network(name: &str, subnets: &[&str]) -> DefinedNetwork {
+        let wanted = Network::bridge(name.parse().unwrap());
+        let wanted = subnets.iter().fold(wanted, |wanted, subnet| wanted.subnet(subnet.parse().unwrap()));
+        let id = NetworkId::of_default(name);
+        decide(&wanted, id, id.link(), &Surroundings::default()).unwrap()
+    }
+
+    /// A host on which these networks are up, and a container with a `lo` that is down.
+    fn seen(networks: &[DefinedNetwork]) -> Seen {
+        let bridge = |network: &DefinedNetwork| {
+            let kind = LinkKind::Bridge(BridgeFacts::default());
+            (network.link.to_string(), Link { kind, mtu: 1400, up: true, ..Link::default() })
+        };
+        let host = Space { links: networks.iter().map(bridge).collect(), ..Space::default() };
+        let lo = ("lo".to_owned(), Link { mtu: 65_536, ..Link::default() });
+        let container = Some(Space { links: [lo].into(), ..Space::default() });
+        let forwarding = links::Forwarding { v4: true, v6: Some(true) };
+        Seen { host, container, forwarding, ..Seen::default() }
+    }
+
+    fn grant(
+        wanted: &Container,
+        networks: &[DefinedNetwork],
+        ports: &[HostPort],
+    ) -> Result<Attachment, Error> {
+        let id = "00000000000000aa".parse().unwrap();
+        let namespace = Namespace { cookie: Cookie::new(7), place: None };
+        let addresses = wanted.endpoints().iter().map(|wish| {
+            let subnets = &wish.network_among(networks).unwrap().subnets;
+            subnets.iter().map(|s| s.net().hosts().nth(4).unwrap()).collect()
+        });
+        let addresses = addresses.collect();
+        Asked { id, namespace, wanted, networks, ports }.granted(addresses, &seen(networks))
+    }
+
+    fn on(networks: &[&str]) -> Container {
+        let container = Container::new("web".parse().unwrap());
+        networks.iter().fold(container, |c, name| c.on(Endpoint::new(name.parse().unwrap())))
+    }
+
+    #[test]
+    fn links_are_named_in_the_order_of_the_networks_and_are_as_large_as_their_bridge() {
+        let networks = [network("a", &["10.0.0.0/24"]), network("b", &["10.0.1.0/24"])];
+        let attachment = grant(&on(&["b", "a"]), &networks, &[]).unwrap();
+        let told: Vec<_> =
+            attachment.endpoints.iter().map(|e| format!("{} {} {}", e.link, e.network, e.mtu)).collect();
+        assert_eq!(told, ["eth0 b 1400", "eth1 a 1400"]);
+        assert_eq!(attachment.endpoints[0].mac.to_string(), "02:42:0a:00:01:05");
+    }
+
+    #[test]
+    fn the_default_routes_go_by_a_dual_stack_network_then_by_name_each_family_apart() {
+        let check = |networks: &[DefinedNetwork], order: &[&str], expected: &str| {
+            let attachment = grant(&on(order), networks, &[]).unwrap();
+            let of = |e: &AttachedEndpoint| {
+                e.gateways.iter().map(|g| format!("{} {g}", e.network)).collect::<Vec<_>>()
+            };
+            let told: Vec<_> = attachment.endpoints.iter().flat_map(of).collect();
+            assert_eq!(told.join(", "), expected);
+        };
+        let (a, b) = (network("a", &["10.0.0.0/24"]), network("b", &["10.0.1.0/24"]));
+        let both = network("z", &["10.0.2.0/24", "fd00::/64"]);
+        check(&[a.clone(), b.clone()], &["b", "a"], "a 10.0.0.1");
+        check(&[a, both.clone(), b], &["b", "z", "a"], "z 10.0.2.1, z fd00::1");
+        check(&[both], &["z"], "z 10.0.2.1, z fd00::1");
+    }
+
+    #[test]
+    fn a_port_leads_to_the_addresses_of_its_family_or_is_refused() {
+        let networks = [network("a", &["10.0.0.0/24"]), network("b", &["10.0.1.0/24", "fd00::/64"])];
+        let check = |order: &[&str], at: Option<&str>, expected: &str| {
+            let at = at.map(|a| a.parse::<IpAddr>().unwrap());
+            let publish = at.into_iter().fold(Publish::tcp(80).at(8080), Publish::on);
+            let host = HostPort { protocol: Protocol::Tcp, port: Port::new(8080).unwrap(), address: at };
+            let told = grant(&on(order).publish(publish), &networks, &[host]);
+            assert_eq!(told.map_or_else(|e| e.to_string(), |a| a.published[0].to_string()), expected);
+        };
+        check(&["a"], None, "*:8080/tcp -> 10.0.0.5:80");
+        check(&["a", "b"], None, "*:8080/tcp -> 10.0.1.5:80, [fd00::4]:80");
+        check(&["a", "b"], Some("127.0.0.1"), "127.0.0.1:8080/tcp -> 10.0.1.5:80");
+        let nowhere = "leads nowhere: the container has no address of that family";
+        check(&["a"], Some("::1"), &format!("port `[::1]:8080:80/tcp` {nowhere}"));
+        check(&[], None, &format!("port `8080:80/tcp` {nowhere}"));
+    }
+
+    #[test]
+    fn an_address_of_a_family_that_the_network_lacks_is_refused() {
+        let networks = [network("a", &["10.0.0.0/24"])];
+        let wish = Endpoint::new("a".parse().unwrap()).address("fd00::5".parse().unwrap());
+        let refused = wish.network_among(&networks).unwrap_err();
+        assert_eq!(refused.to_string(), "network `a` has no subnet for ip fd00::5");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_attached_and_detached_on_paper_leaves_the_host_as_it_was(order in Just(["a", "b", "z"]).prop_shuffle(), count in 0..4usize) {
+            let networks = [network("a", &["10.0.0.0/24"]), network("b", &["10.0.1.0/24"]), network("z", &["10.0.2.0/24", "fd00::/64"])];
+            let before = seen(&networks);
+            let attachment = grant(&on(&order[..count.min(3)]), &networks, &[]).unwrap();
+            let there = before.after(&plan::attach(&attachment, &before).unwrap());
+            prop_assert!(plan::attach(&attachment, &there).unwrap().is_empty(), "attached is attached");
+            let after = there.after(&plan::detach(&attachment, &there));
+            prop_assert_eq!(after.host, before.host);
+        }
+    }
 }

@@ -291,3 +291,105 @@ pub(crate) fn nameservers(text: &str) -> Vec<IpAddr> {
     let address = |line: &str| line.trim().strip_prefix("nameserver")?.trim().parse().ok();
     text.lines().filter_map(address).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> NetworkId {
+        "0a1b2c3d4e5f".parse().unwrap()
+    }
+
+    fn named(name: &str) -> Network {
+        Network::bridge(name.parse().unwrap())
+    }
+
+    fn other(name: &str, subnet: &str) -> DefinedNetwork {
+        let wanted = named(name).subnet(subnet.parse().unwrap());
+        let link = format!("br-{name}").parse().unwrap();
+        DefinedNetwork { link, ..decide(&wanted, id(), link, &Surroundings::default()).unwrap() }
+    }
+
+    fn around(others: &[(&str, &str)], on_link: &[&str]) -> Surroundings {
+        Surroundings {
+            others: others.iter().map(|(name, subnet)| other(name, subnet)).collect(),
+            on_link: on_link.iter().map(|route| route.parse().unwrap()).collect(),
+            nameservers: vec!["172.19.0.53".parse().unwrap()],
+            machine_id: b"0123456789abcdef".to_vec(),
+        }
+    }
+
+    #[track_caller]
+    fn check(wanted: &Network, around: &Surroundings, expected: &str) {
+        let told = match decide(wanted, id(), "linkspan0".parse().unwrap(), around) {
+            Ok(network) => {
+                let subnets: Vec<_> = network.subnets.iter().map(|s| s.net().to_string()).collect();
+                format!("{} {}", network.link, subnets.join(" "))
+            }
+            Err(refused) => refused.to_string(),
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_default_network_has_the_first_subnet_and_no_other_gets_it() {
+        check(&named("bridge"), &around(&[], &[]), "linkspan0 172.17.0.0/16");
+        check(&named("web"), &around(&[], &[]), "ls-0a1b2c3d4e5f 172.18.0.0/16");
+        check(&named("bridge"), &around(&[], &["172.17.5.0/24"]), "linkspan0 172.18.0.0/16");
+    }
+
+    #[test]
+    fn subnets_in_use_are_left_out_and_two_halves_of_everything_are_no_use() {
+        // 172.19.0.0/16 holds a name server.
+        let one = [("a", "172.18.0.0/16")];
+        check(&named("web"), &around(&one, &[]), "ls-0a1b2c3d4e5f 172.20.0.0/16");
+        check(&named("web"), &around(&one, &["172.20.1.0/24"]), "ls-0a1b2c3d4e5f 172.21.0.0/16");
+        check(&named("web"), &around(&[], &["0.0.0.0/1", "128.0.0.0/1"]), "ls-0a1b2c3d4e5f 172.18.0.0/16");
+    }
+
+    #[test]
+    fn a_wish_that_others_have_is_refused_by_name() {
+        let there = around(&[("a", "10.0.0.0/16")], &[]);
+        let wanted = |subnet: &str| named("web").subnet(subnet.parse().unwrap());
+        check(&wanted("10.0.1.0/24"), &there, "subnet 10.0.1.0/24 overlaps 10.0.0.0/16 of network `a`");
+        check(&wanted("10.0.0.0/8"), &there, "subnet 10.0.0.0/8 overlaps 10.0.0.0/16 of network `a`");
+        check(&wanted("10.1.0.0/24"), &there, "ls-0a1b2c3d4e5f 10.1.0.0/24");
+        check(&named("web").link("br-a".parse().unwrap()), &there, "bridge `br-a` belongs to network `a`");
+    }
+
+    #[test]
+    fn an_ipv6_subnet_of_the_machine_is_the_same_each_time() {
+        let subnet = |around: &Surroundings| {
+            let network = decide(&named("web").ipv6(), id(), id().link(), around).unwrap();
+            network.subnets[1].net()
+        };
+        let first = subnet(&around(&[], &[]));
+        assert_eq!(subnet(&around(&[], &[])), first);
+        assert!(first.to_string().starts_with("fd") && first.prefix_len() == 64);
+        let mut taken = around(&[], &[]);
+        taken.others.push(other("a", &first.to_string()));
+        assert_ne!(subnet(&taken), first);
+    }
+
+    #[test]
+    fn a_network_on_record_grants_what_it_was_asked_for() {
+        let wanted = named("web").subnet("10.0.0.0/24".parse().unwrap()).label("a", "b");
+        let there = decide(&wanted, id(), id().link(), &Surroundings::default()).unwrap();
+        assert_eq!(wanted.difference(&there), None);
+        assert_eq!(named("web").label("a", "b").difference(&there), None);
+        let differs = |wanted: &Network| wanted.difference(&there);
+        assert_eq!(differs(&named("web")), Some(Difference::Labels));
+        assert_eq!(differs(&wanted.clone().ipv6()), Some(Difference::Subnet));
+        assert_eq!(differs(&wanted.clone().subnet("10.0.1.0/24".parse().unwrap())), Some(Difference::Subnet));
+        assert_eq!(differs(&wanted.clone().mtu(Mtu::ETHERNET)), Some(Difference::Mtu));
+        assert_eq!(differs(&wanted.clone().link("br0".parse().unwrap())), Some(Difference::Link));
+    }
+
+    #[test]
+    fn name_servers_are_read_from_resolv_conf() {
+        let text =
+            "# nameserver 9.9.9.9\nnameserver 10.0.0.1\n nameserver fd00::1 \nsearch x\nnameserver no\n";
+        let expected: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        assert_eq!(nameservers(text), expected);
+    }
+}
