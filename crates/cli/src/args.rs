@@ -1,0 +1,306 @@
+//! The words that the command takes; every value is parsed here, once.
+
+use crate::fault::chain;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use linkspan::{ContainerName, Firewall, Hostname, IfName, Instance, Mac, Mtu, NetworkName, Pid, Publish};
+use std::error::Error;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Container networks, with Docker's words and without a daemon.
+///
+/// Puts network namespaces on bridge networks, publishes their ports, and takes them off again.
+/// A container or a network is named by its name, its id, or the beginning of its id.
+#[derive(Debug, Parser)]
+#[command(
+    name = "linkspan",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0; 1 refused, nothing changed; 2 usage; 3 something was left behind, and is named."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Names the table, the chains and the folders, so that several users of linkspan share a host
+    /// [default: linkspan].
+    #[arg(long, global = true, value_name = "NAME", value_parser = parsed::<Instance>)]
+    pub(crate) instance: Option<Instance>,
+    /// Where attachments are on record; a reboot has to empty it [default: /run/INSTANCE].
+    #[arg(long, global = true, value_name = "DIR", env = "LINKSPAN_RUN_DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Where networks are defined [default: /var/lib/INSTANCE].
+    #[arg(long, global = true, value_name = "DIR", env = "LINKSPAN_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// What carries the rules [default: nftables]; with none nothing is published or masqueraded.
+    #[arg(long, global = true, value_name = "WHICH", env = "LINKSPAN_FIREWALL", value_parser = firewall())]
+    pub(crate) firewall: Option<Firewall>,
+    /// With off, ip_forward is never written; with auto, it is switched on when a network needs it.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    pub(crate) forwarding: Forwarding,
+    /// Prints JSON instead of a table or a word.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Forwarding {
+    Auto,
+    Off,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes, lists, shows and removes networks.
+    #[command(subcommand)]
+    Network(NetworkCommand),
+    /// Puts a network namespace on its networks, and prints its id.
+    Attach(Attach),
+    /// Takes a container off its networks; of one that is not attached it says so, and that is fine.
+    Detach {
+        /// Its name, its id, or the beginning of its id.
+        #[arg(value_parser = name_or_id)]
+        name: String,
+    },
+    /// Runs a program in a network namespace of its own, for as long as it runs.
+    ///
+    /// Its network is ready before its first instruction. Exits with the program's status, 128 and the
+    /// number for a signal, 125 where linkspan failed, 126 or 127 where the program cannot be started.
+    Run(Run),
+    /// Lists what is attached.
+    Ps,
+    /// Shows everything on record about a container, as JSON.
+    Inspect {
+        /// Its name, its id, or the beginning of its id.
+        #[arg(value_parser = name_or_id)]
+        name: String,
+    },
+    /// Lists the published ports of a container.
+    Port {
+        /// Its name, its id, or the beginning of its id.
+        #[arg(value_parser = name_or_id)]
+        name: String,
+    },
+    /// Says what a command would change, without changing it.
+    #[command(subcommand)]
+    Plan(Planned),
+    /// Shows a whole host in private namespaces: two containers, a published port, a picture, nothing left.
+    ///
+    /// Any user may run it. Folders given by flags are not touched; --instance and --firewall are heeded.
+    Demo,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NetworkCommand {
+    /// Makes a bridge network and prints its id.
+    Create(NetworkCreate),
+    /// Lists the networks.
+    #[command(alias = "list")]
+    Ls,
+    /// Shows everything on record about networks, as JSON.
+    Inspect {
+        /// Their names, their ids, or the beginnings of their ids.
+        #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
+        networks: Vec<String>,
+    },
+    /// Removes networks that nobody is attached to, and prints their names.
+    #[command(alias = "remove")]
+    Rm {
+        /// Their names, their ids, or the beginnings of their ids.
+        #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
+        networks: Vec<String>,
+        /// Detaches their containers first; a network that is not there is no error.
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+/// What can be planned.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Planned {
+    /// What attaching a namespace would change.
+    Attach(Attach),
+    /// What running a program would change, before it starts.
+    Run(Run),
+    /// What making a network would change.
+    #[command(subcommand)]
+    Network(PlannedNetwork),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlannedNetwork {
+    /// What making a network would change.
+    Create(NetworkCreate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NetworkCreate {
+    /// Its name.
+    #[arg(value_parser = parsed::<NetworkName>)]
+    pub(crate) name: NetworkName,
+    /// The kind of network; there is one.
+    #[arg(short, long, value_parser = ["bridge"], default_value = "bridge", hide_possible_values = true)]
+    pub(crate) driver: String,
+    /// A subnet, at most one of each family [default: the first free one of the pools].
+    #[arg(long, value_name = "CIDR", value_parser = parsed::<IpNet>)]
+    pub(crate) subnet: Vec<IpNet>,
+    /// The gateway, an address of a given subnet [default: its first address].
+    #[arg(long, value_name = "IP", value_parser = parsed::<IpAddr>)]
+    pub(crate) gateway: Vec<IpAddr>,
+    /// The part of a given subnet that addresses are handed out of.
+    #[arg(long, value_name = "CIDR", value_parser = parsed::<IpNet>)]
+    pub(crate) ip_range: Vec<IpNet>,
+    /// An address of a given subnet that is not handed out, with a name for it.
+    #[arg(long, value_name = "NAME=IP", value_parser = aux_address)]
+    pub(crate) aux_address: Vec<AuxAddress>,
+    /// Adds an IPv6 subnet: a /64 that this machine always has, unless one is given.
+    #[arg(long)]
+    pub(crate) ipv6: bool,
+    /// The largest packet, in bytes [default: that of the default route's device].
+    #[arg(long, value_name = "N", value_parser = parsed::<Mtu>)]
+    pub(crate) mtu: Option<Mtu>,
+    /// The name of the bridge; one that is there is adopted, and never removed [default: ls-ID].
+    #[arg(long, value_name = "IF", value_parser = parsed::<IfName>)]
+    pub(crate) bridge_name: Option<IfName>,
+    /// A note that is kept and shown; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub(crate) label: Vec<Label>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuxAddress {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// The name to give the container.
+    #[arg(value_parser = parsed::<ContainerName>)]
+    pub(crate) name: ContainerName,
+    #[command(flatten)]
+    pub(crate) namespace: NamespaceArgs,
+    #[command(flatten)]
+    pub(crate) endpoint: EndpointArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NamespaceArgs {
+    /// The network namespace, as a file.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) netns: Option<PathBuf>,
+    /// A process that is in the network namespace.
+    #[arg(long, value_parser = parsed::<Pid>)]
+    pub(crate) pid: Option<Pid>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EndpointArgs {
+    /// A network to join, or none alone; run takes host and container:NAME too. May be given several
+    /// times, for eth0, eth1 and so on [default: bridge].
+    #[arg(long, alias = "net", value_name = "NETWORK", value_parser = joined)]
+    pub(crate) network: Vec<Joined>,
+    /// An address in the network, at most one of each family [default: the lowest free one].
+    #[arg(long, value_parser = parsed::<IpAddr>)]
+    pub(crate) ip: Vec<IpAddr>,
+    /// The MAC address [default: made of the IP address].
+    #[arg(long, alias = "mac-address", value_parser = parsed::<Mac>)]
+    pub(crate) mac: Option<Mac>,
+    /// A port of the host that leads to one of the container: [HOSTIP:][HOSTPORT:]PORT[/PROTO], or ranges
+    /// of ports of equal length. May be given several times.
+    #[arg(short, long, value_name = "PORT", value_parser = ports)]
+    pub(crate) publish: Vec<Ports>,
+    /// The name of the link in the container [default: eth0].
+    #[arg(long, value_name = "IF", value_parser = parsed::<IfName>)]
+    pub(crate) ifname: Option<IfName>,
+}
+
+/// A value of `--network`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    Network(NetworkName),
+    Host,
+    None,
+    Container(String),
+}
+
+/// What one `--publish` says: a range is several ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ports(pub(crate) Vec<Publish>);
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The name to give the container [default: run-PID-TIME].
+    #[arg(long, value_parser = parsed::<ContainerName>)]
+    pub(crate) name: Option<ContainerName>,
+    #[command(flatten)]
+    pub(crate) endpoint: EndpointArgs,
+    /// A hostname for the program alone.
+    #[arg(long, value_parser = parsed::<Hostname>)]
+    pub(crate) hostname: Option<Hostname>,
+    /// The program and its arguments.
+    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Parses a value; what was wrong with it is told to the last reason, of which clap shows the first alone.
+fn parsed<T: FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: Error,
+{
+    text.parse().map_err(|error: T::Err| chain(&error))
+}
+
+fn firewall() -> impl TypedValueParser<Value = Firewall> {
+    PossibleValuesParser::new(["nftables", "iptables", "none"]).try_map(|word| word.parse())
+}
+
+fn name_or_id(text: &str) -> Result<String, String> {
+    // Names and ids are the same letters; an id is one that is shorter.
+    parsed::<ContainerName>(text).map(String::from)
+}
+
+fn joined(text: &str) -> Result<Joined, String> {
+    match text.strip_prefix("container:") {
+        Some(other) => Ok(Joined::Container(name_or_id(other)?)),
+        None if text == "host" => Ok(Joined::Host),
+        None if text == "none" => Ok(Joined::None),
+        None => parsed(text).map(Joined::Network),
+    }
+}
+
+fn ports(text: &str) -> Result<Ports, String> {
+    Publish::parse(text).map(Ports).map_err(|error| chain(&error))
+}
+
+fn aux_address(text: &str) -> Result<AuxAddress, String> {
+    let (name, address) = text.split_once('=').ok_or("it is NAME=IP")?;
+    let address = parsed(address)?;
+    Ok(AuxAddress { name: name.to_owned(), address })
+}
+
+/// Docker's rule: a key alone has an empty value.
+fn label(text: &str) -> Result<Label, String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    match key {
+        "" => Err("it is KEY=VALUE, and the key is not empty".to_owned()),
+        key => Ok(Label { key: key.to_owned(), value: value.to_owned() }),
+    }
+}

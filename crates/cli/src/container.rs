@@ -1,0 +1,74 @@
+//! `linkspan attach`, `detach`, `ps`, `inspect` and `port`.
+
+use crate::args::{Attach, EndpointArgs, Joined, NamespaceArgs};
+use crate::fault::{Fault, chain, note};
+use crate::network;
+use crate::output::{self, Output};
+use crate::wish;
+use linkspan::{Attachment, Detached, Error, Host, NetNs, NetworkName};
+
+pub(crate) fn attach(host: &Host, wanted: &Attach, out: Output) -> Result<(), Fault> {
+    let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
+    let attachment = host.attach(&namespace(&wanted.namespace)?, &container)?;
+    out.report(&format!("{}\n", attachment.id()), &attachment)
+}
+
+pub(crate) fn namespace(args: &NamespaceArgs) -> Result<NetNs, Fault> {
+    let opened = match (&args.netns, args.pid) {
+        (Some(path), _) => NetNs::open(path),
+        (None, Some(pid)) => NetNs::of_pid(pid),
+        (None, None) => return Err(Fault::Usage("--netns or --pid is needed".to_owned())),
+    };
+    Ok(opened.map_err(Error::from)?)
+}
+
+/// The arguments with the names of the networks that were given by their ids.
+pub(crate) fn resolve(host: &Host, args: &EndpointArgs) -> Result<EndpointArgs, Fault> {
+    let named = |joined: &Joined| match joined {
+        Joined::Network(name) => Ok(Joined::Network(by_id(host, name)?)),
+        other => Ok(other.clone()),
+    };
+    let network = args.network.iter().map(named).collect::<Result<_, Fault>>()?;
+    Ok(EndpointArgs { network, ..args.clone() })
+}
+
+/// Only what could be the beginning of an id is looked for: an attach does not read every network.
+fn by_id(host: &Host, name: &NetworkName) -> Result<NetworkName, Fault> {
+    if name.as_str().bytes().any(|c| !matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(name.clone());
+    }
+    let networks = host.networks()?;
+    Ok(network::find(&networks, name.as_str())?.map_or_else(|| name.clone(), |found| found.name().clone()))
+}
+
+/// A container that is not attached is as good as detached: doing it twice is fine.
+pub(crate) fn detach(host: &Host, wanted: &str, out: Output) -> Result<(), Fault> {
+    match host.find(wanted) {
+        Ok(attachment) => {
+            host.detach(attachment.id())?;
+            out.report(&format!("{}\n", attachment.name()), &attachment)
+        }
+        Err(absent @ Error::NoSuchAttachment { .. }) => {
+            // What a dead process left of it is taken back on the way.
+            wanted.parse().map_or(Ok(Detached::Absent), |name| host.detach_named(&name))?;
+            note(chain(&absent));
+            out.report("", &None::<Attachment>)
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+pub(crate) fn list(host: &Host, out: Output) -> Result<(), Fault> {
+    let all = host.attachments()?;
+    out.show(&output::attachments(&all), &all)
+}
+
+pub(crate) fn inspect(host: &Host, wanted: &str, out: Output) -> Result<(), Fault> {
+    let attachment = host.find(wanted)?;
+    out.show(&output::pretty(&attachment)?, &attachment)
+}
+
+pub(crate) fn port(host: &Host, wanted: &str, out: Output) -> Result<(), Fault> {
+    let attachment = host.find(wanted)?;
+    out.show(&output::ports(attachment.published()), &attachment.published())
+}

@@ -1,0 +1,126 @@
+//! `linkspan network`.
+
+use crate::args::{NetworkCommand, NetworkCreate};
+use crate::fault::{Fault, note};
+use crate::output::{self, Listed, Output};
+use crate::wish;
+use linkspan::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Host, Mac, NetworkName};
+use serde::Serialize;
+
+pub(crate) fn perform(host: &Host, command: &NetworkCommand, out: Output) -> Result<(), Fault> {
+    match command {
+        NetworkCommand::Create(args) => create(host, args, out),
+        NetworkCommand::Ls => {
+            let on_record = host.networks()?;
+            let listed = Listed::all(&on_record);
+            out.show(&output::networks(&listed), &listed)
+        }
+        NetworkCommand::Inspect { networks } => inspect(host, networks, out),
+        NetworkCommand::Rm { networks, force } => remove(host, networks, *force, out),
+    }
+}
+
+fn create(host: &Host, args: &NetworkCreate, out: Output) -> Result<(), Fault> {
+    let network = host.create_network(&wish::network(args)?)?;
+    out.report(&format!("{}\n", network.id()), &network)
+}
+
+/// What `network inspect` shows of a network: all that is on record, and who is on it.
+#[derive(Debug, Serialize)]
+struct Inspected<'a> {
+    #[serde(flatten)]
+    network: Listed<'a>,
+    containers: Vec<Member<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Member<'a> {
+    name: &'a ContainerName,
+    id: AttachmentId,
+    mac: Mac,
+    addresses: Vec<String>,
+}
+
+fn inspect(host: &Host, wanted: &[String], out: Output) -> Result<(), Fault> {
+    let (on_record, attachments) = (host.networks()?, host.attachments()?);
+    let mut all = Vec::new();
+    for wanted in wanted {
+        let network = match find(&on_record, wanted)? {
+            Some(network) => Listed::of(network),
+            None => built_in(wanted).ok_or_else(|| Fault::NoSuchNetwork { wanted: wanted.clone() })?,
+        };
+        all.push(Inspected { containers: members(network.name(), &attachments), network });
+    }
+    out.show(&output::pretty(&all)?, &all)
+}
+
+fn built_in(wanted: &str) -> Option<Listed<'static>> {
+    Listed::all(&[]).into_iter().find(|network| network.name().as_str() == wanted)
+}
+
+fn members<'a>(network: &NetworkName, attachments: &'a [Attachment]) -> Vec<Member<'a>> {
+    let each = attachments.iter().flat_map(|attachment| {
+        let on_it = attachment.endpoints().iter().filter(|endpoint| endpoint.network() == network);
+        on_it.map(|endpoint| Member {
+            name: attachment.name(),
+            id: attachment.id(),
+            mac: endpoint.mac(),
+            addresses: endpoint.addresses().iter().map(ToString::to_string).collect(),
+        })
+    });
+    each.collect()
+}
+
+/// Finds all before it removes the first one, and says at the end which ones are gone.
+fn remove(host: &Host, wanted: &[String], force: bool, out: Output) -> Result<(), Fault> {
+    let on_record = host.networks()?;
+    let names = wanted.iter().map(|wanted| match find(&on_record, wanted)? {
+        Some(network) => Ok(Some(network.name().clone())),
+        None => absent(wanted, force),
+    });
+    let names = names.collect::<Result<Vec<_>, Fault>>()?;
+    let mut removed = Vec::new();
+    let done = names.into_iter().flatten().try_for_each(|name| {
+        remove_one(host, &name, force)?;
+        removed.push(name);
+        Ok::<_, Error>(())
+    });
+    let lines: String = removed.iter().map(|name| format!("{name}\n")).collect();
+    let reported = out.report(&lines, &removed);
+    done?;
+    reported
+}
+
+fn absent(wanted: &str, force: bool) -> Result<Option<NetworkName>, Fault> {
+    // The library says what there is to say of the names that exist always.
+    if let Some(network) = built_in(wanted) {
+        return Ok(Some(network.name().clone()));
+    }
+    let absent = Fault::NoSuchNetwork { wanted: wanted.to_owned() };
+    if !force {
+        return Err(absent);
+    }
+    note(absent.line());
+    Ok(None)
+}
+
+fn remove_one(host: &Host, name: &NetworkName, force: bool) -> Result<(), Error> {
+    if force { host.remove_network_and_attachments(name) } else { host.remove_network(name) }
+}
+
+/// The network of this name, or the one whose id begins like this.
+pub(crate) fn find<'a>(
+    on_record: &'a [DefinedNetwork],
+    wanted: &str,
+) -> Result<Option<&'a DefinedNetwork>, Fault> {
+    if let Some(named) = on_record.iter().find(|network| network.name().as_str() == wanted) {
+        return Ok(Some(named));
+    }
+    let like: Vec<_> =
+        on_record.iter().filter(|network| network.id().to_string().starts_with(wanted)).collect();
+    match like[..] {
+        [] => Ok(None),
+        [network] => Ok(Some(network)),
+        _ => Err(Fault::Ambiguous { wanted: wanted.to_owned(), count: like.len() }),
+    }
+}

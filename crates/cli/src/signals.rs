@@ -1,0 +1,102 @@
+//! Signals that `run` gets for its program.
+
+use crate::fault::Fault;
+use nix::libc::siginfo_t;
+use nix::sys::signal::Signal;
+use nix::unistd::{getpid, getsid};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
+
+/// What is passed on; the first four tell a program that has not started yet to stay away.
+const PASSED_ON: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGCONT,
+];
+
+/// Catches signals from now on, until the process ends: no signal can end it half-way.
+#[derive(Debug)]
+pub(crate) struct Signals(SignalsInfo<WithRawSiginfo>);
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caught {
+    pub(crate) signal: Signal,
+    /// The program has it already: the terminal sends to every process in its foreground.
+    pub(crate) shared: bool,
+}
+
+impl Signals {
+    /// Starts to catch what is passed on, and the end of a child. A signal that is ignored already, as
+    /// `nohup` has it, is left alone, since the program inherits that.
+    pub(crate) fn catch() -> Result<Self, Fault> {
+        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").map_err(Fault::Signals)?);
+        let heeded = PASSED_ON.into_iter().filter(|signal| ignored & bit(*signal) == 0);
+        let numbers = heeded.chain([Signal::SIGCHLD]).map(|signal| signal as i32);
+        SignalsInfo::new(numbers).map(Self).map_err(Fault::Signals)
+    }
+
+    /// What came meanwhile.
+    pub(crate) fn pending(&mut self) -> impl Iterator<Item = Caught> {
+        self.0.pending().filter_map(|info| caught(&info))
+    }
+
+    /// Waits until a signal came; the end of a child is one, though it is not among what is returned.
+    pub(crate) fn wait(&mut self) -> impl Iterator<Item = Caught> {
+        self.0.wait().filter_map(|info| caught(&info))
+    }
+}
+
+/// Whether a signal says that there is no need to start.
+pub(crate) fn tells_to_stop(signal: Signal) -> bool {
+    PASSED_ON[..4].contains(&signal)
+}
+
+fn caught(info: &siginfo_t) -> Option<Caught> {
+    let signal = Signal::try_from(info.si_signo).ok().filter(|signal| PASSED_ON.contains(signal))?;
+    Some(Caught { signal, shared: info.si_code == SI_KERNEL && !is_hangup_of_leader(signal) })
+}
+
+/// The kernel itself: a terminal (asm-generic/siginfo.h).
+const SI_KERNEL: i32 = 0x80;
+
+/// A terminal that hangs up tells the session's leader alone (`tty_signal_session_leader`).
+fn is_hangup_of_leader(signal: Signal) -> bool {
+    signal == Signal::SIGHUP && getsid(None).is_ok_and(|leader| leader == getpid())
+}
+
+/// The ignored signals, as `proc_pid_status(5)` says them: bit 0 is signal 1.
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+const fn bit(signal: Signal) -> u64 {
+    1 << (signal as i32 - 1)
+}
+
+/// Sends a signal to a child that was not waited for yet: until then its number is its own.
+pub(crate) fn send(child: u32, signal: Signal) {
+    let Ok(pid) = i32::try_from(child) else { return };
+    // A program that became another user may be none that we can signal; then it is its user's to end.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read() {
+        let mask = ignored("Name:\tlinkspan\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n");
+        assert_ne!(mask & bit(Signal::SIGHUP), 0);
+        assert_ne!(mask & bit(Signal::SIGPIPE), 0);
+        assert_eq!(mask & bit(Signal::SIGTERM), 0);
+        assert_eq!(ignored(""), 0);
+    }
+}

@@ -1,0 +1,154 @@
+//! From the words of the command line to what the library is asked for.
+
+use crate::args::{EndpointArgs, Joined, NetworkCreate};
+use crate::fault::{Fault, chain};
+use ipnet::IpNet;
+use linkspan::{Container, ContainerName, Endpoint, Mode, Network, NetworkName, Subnet};
+use std::error::Error;
+use std::fmt::Display;
+use std::net::IpAddr;
+
+/// The network that `network create` asks for.
+pub(crate) fn network(args: &NetworkCreate) -> Result<Network, Fault> {
+    let mut network = Network::bridge(args.name.clone());
+    for subnet in subnets(args)? {
+        network = network.subnet(subnet);
+    }
+    if args.ipv6 {
+        network = network.ipv6();
+    }
+    network = args.mtu.into_iter().fold(network, Network::mtu);
+    network = args.bridge_name.into_iter().fold(network, Network::link);
+    Ok(args.label.iter().fold(network, |network, label| network.label(&label.key, &label.value)))
+}
+
+/// The given subnets, each with what was given of its family.
+fn subnets(args: &NetworkCreate) -> Result<Vec<Subnet>, Fault> {
+    one_of_each_family("--subnet", args.subnet.iter().map(IpNet::addr))?;
+    one_of_each_family("--gateway", args.gateway.iter().copied())?;
+    one_of_each_family("--ip-range", args.ip_range.iter().map(IpNet::addr))?;
+    let mut subnets = Vec::new();
+    for net in &args.subnet {
+        subnets.push(Subnet::new(*net).map_err(|why| wrong("--subnet", net, &why))?);
+    }
+    for gateway in &args.gateway {
+        on(&mut subnets, "--gateway", *gateway, gateway, |subnet| subnet.with_gateway(*gateway))?;
+    }
+    for range in &args.ip_range {
+        on(&mut subnets, "--ip-range", range.addr(), range, |subnet| subnet.with_range(*range))?;
+    }
+    for aux in &args.aux_address {
+        let shown = format!("{}={}", aux.name, aux.address);
+        on(&mut subnets, "--aux-address", aux.address, &shown, |subnet| {
+            subnet.with_aux(&aux.name, aux.address)
+        })?;
+    }
+    Ok(subnets)
+}
+
+/// Changes the subnet of the address's family.
+fn on<E: Error>(
+    subnets: &mut [Subnet],
+    flag: &str,
+    address: IpAddr,
+    value: impl Display,
+    change: impl FnOnce(Subnet) -> Result<Subnet, E>,
+) -> Result<(), Fault> {
+    let family = |subnet: &&mut Subnet| subnet.gateway().is_ipv4() == address.is_ipv4();
+    let subnet = subnets.iter_mut().find(family);
+    let subnet =
+        subnet.ok_or_else(|| Fault::Usage(format!("{flag} {value} needs a --subnet of its family")))?;
+    *subnet = change(subnet.clone()).map_err(|why| wrong(flag, &value, &why))?;
+    Ok(())
+}
+
+fn wrong(flag: &str, value: &impl Display, why: &dyn Error) -> Fault {
+    Fault::Usage(format!("invalid value '{value}' for {flag}: {}", chain(why)))
+}
+
+fn one_of_each_family(flag: &str, given: impl Iterator<Item = IpAddr>) -> Result<(), Fault> {
+    let (v4, v6): (Vec<_>, Vec<_>) = given.partition(IpAddr::is_ipv4);
+    match [("IPv4", v4), ("IPv6", v6)].into_iter().find(|(_, given)| given.len() > 1) {
+        Some((family, _)) => Err(Fault::Usage(format!("{flag} is given twice for {family}"))),
+        None => Ok(()),
+    }
+}
+
+/// The container that `run` asks for, and the mode that it runs in.
+pub(crate) fn container(name: ContainerName, args: &EndpointArgs) -> Result<(Mode, Container), Fault> {
+    one_of_each_family("--ip", args.ip.iter().copied())?;
+    let mode = match &args.network[..] {
+        [Joined::Host] => Mode::Host,
+        [Joined::None] => Mode::None,
+        [Joined::Container(other)] => Mode::Container(other.clone()),
+        several => return on_networks(name, args, several),
+    };
+    match given(args).into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => {
+            Err(Fault::Usage(format!("{flag} cannot be given with --network {}", mode.as_str())))
+        }
+        None => Ok((mode, Container::new(name))),
+    }
+}
+
+/// The container that `attach` asks for: the namespace is given, so the mode is that of its own.
+pub(crate) fn attached(name: ContainerName, args: &EndpointArgs) -> Result<Container, Fault> {
+    match container(name, args)? {
+        (Mode::Bridge | Mode::None, container) => Ok(container),
+        (mode, _) => Err(Fault::Usage(format!("--network {} is for run, not for attach", mode.as_str()))),
+    }
+}
+
+fn on_networks(
+    name: ContainerName,
+    args: &EndpointArgs,
+    networks: &[Joined],
+) -> Result<(Mode, Container), Fault> {
+    let names = networks.iter().map(|network| match network {
+        Joined::Network(name) => Ok(name.clone()),
+        Joined::Host | Joined::None | Joined::Container(_) => {
+            Err(Fault::Usage(format!("--network {} is given alone", word(network))))
+        }
+    });
+    let mut names = names.collect::<Result<Vec<_>, _>>()?;
+    if names.is_empty() {
+        names.push(NetworkName::default_bridge());
+    }
+    if let ([_, _, ..], Some(flag)) = (&names[..], of_one_network(args)) {
+        return Err(Fault::Usage(format!("{flag} belongs to one network, and {} are given", names.len())));
+    }
+    let container =
+        names.into_iter().map(|name| endpoint(name, args)).fold(Container::new(name), Container::on);
+    let published = args.publish.iter().flat_map(|ports| &ports.0).copied();
+    Ok((Mode::Bridge, published.fold(container, Container::publish)))
+}
+
+fn endpoint(network: NetworkName, args: &EndpointArgs) -> Endpoint {
+    let endpoint = args.ip.iter().copied().fold(Endpoint::new(network), Endpoint::address);
+    let endpoint = args.mac.into_iter().fold(endpoint, Endpoint::mac);
+    args.ifname.into_iter().fold(endpoint, Endpoint::link)
+}
+
+/// What an endpoint was given, by flag.
+const fn given(args: &EndpointArgs) -> [(&'static str, bool); 4] {
+    [
+        ("--ip", !args.ip.is_empty()),
+        ("--mac", args.mac.is_some()),
+        ("--ifname", args.ifname.is_some()),
+        ("--publish", !args.publish.is_empty()),
+    ]
+}
+
+fn of_one_network(args: &EndpointArgs) -> Option<&'static str> {
+    // Ports belong to the container, whatever its networks.
+    given(args).into_iter().take(3).find_map(|(flag, given)| given.then_some(flag))
+}
+
+const fn word(network: &Joined) -> &str {
+    match network {
+        Joined::Host => "host",
+        Joined::None => "none",
+        Joined::Container(_) => "container",
+        Joined::Network(_) => "bridge",
+    }
+}
