@@ -1,6 +1,9 @@
 use crate::claims::HostPort;
 use crate::network::within;
-use crate::{AttachmentId, Container, ContainerName, DefinedNetwork, Error, NetworkId, NetworkName, Publish};
+use crate::{
+    AttachmentId, Container, ContainerName, DefinedNetwork, Error, Neighbours, NetworkId, NetworkName,
+    Publish,
+};
 use ipnet::IpNet;
 use linkspan_ipam::Subnet;
 use linkspan_nat_rules as rules;
@@ -82,6 +85,9 @@ pub struct AttachedEndpoint {
     pub(crate) network: NetworkName,
     pub(crate) network_id: NetworkId,
     pub(crate) bridge: IfName,
+    /// The bridge keeps it from other such ports, where bridge netfilter does not.
+    #[serde(default)]
+    pub(crate) isolated: bool,
     pub(crate) link: IfName,
     pub(crate) host_link: IfName,
     pub(crate) host_mac: Mac,
@@ -141,6 +147,7 @@ impl AttachedEndpoint {
     /// The pair of links that it is.
     pub(crate) fn veth(&self) -> links::Veth {
         let port = links::Port::of(self.bridge);
+        let port = if self.isolated { port.isolated() } else { port };
         let inside = links::InsideEnd::new(self.link, self.mac);
         let inside = self.addresses.iter().fold(inside, |inside, address| inside.with_address(*address));
         let inside = self.gateways.iter().fold(inside, |inside, gateway| inside.with_gateway(*gateway));
@@ -272,6 +279,7 @@ fn endpoints(id: AttachmentId, wanted: &Container, placed: &[Placed<'_>]) -> Vec
         network: network.name.clone(),
         network_id: network.id,
         bridge: network.link,
+        isolated: network.policy.neighbours == Neighbours::PublishedOnly,
         link: wish.wanted_link().unwrap_or_else(|| default_link(place)),
         host_link: id.host_end(place),
         host_mac: id.host_mac(place),
@@ -293,12 +301,13 @@ fn default_link(place: usize) -> IfName {
     format!("eth{place}").parse().unwrap_or_else(|_| "eth".parse().expect("three letters are a name"))
 }
 
-/// Which endpoint has the default route of each family, and its gateway: a dual-stack network first, then
-/// the first by name; IPv4 and IPv6 are chosen apart.
+/// Which endpoint has the default route of each family, and its gateway: of the networks that have a way out,
+/// a dual-stack one first, then the first by name; IPv4 and IPv6 are chosen apart.
 fn default_routes(placed: &[Placed<'_>]) -> Vec<(usize, IpAddr)> {
     let of_family = |v4: bool| {
         let gateway = |network: &DefinedNetwork| {
-            network.subnets.iter().map(Subnet::gateway).find(|gateway| gateway.is_ipv4() == v4)
+            let gateways = network.gateways().filter(|_| network.policy.gateway.leads_out());
+            gateways.map(|gateway| gateway.addr()).find(|gateway| gateway.is_ipv4() == v4)
         };
         let candidates =
             placed.iter().enumerate().filter_map(|(i, p)| Some((i, p.network, gateway(p.network)?)));
@@ -418,7 +427,7 @@ mod tests {
         check(&["a"], None, "*:8080/tcp -> 10.0.0.5:80");
         check(&["a", "b"], None, "*:8080/tcp -> 10.0.1.5:80, [fd00::4]:80");
         check(&["a", "b"], Some("127.0.0.1"), "127.0.0.1:8080/tcp -> 10.0.1.5:80");
-        let nowhere = "leads nowhere: the container has no address of that family";
+        let nowhere = "leads nowhere: the container has no default route of that family";
         check(&["a"], Some("::1"), &format!("port `[::1]:8080:80/tcp` {nowhere}"));
         check(&[], None, &format!("port `8080:80/tcp` {nowhere}"));
     }

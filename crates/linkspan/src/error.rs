@@ -173,8 +173,8 @@ pub enum Error {
         /// The wish.
         publish: Publish,
     },
-    /// The container has no address that a host address of this family could lead to.
-    #[error("port `{publish}` leads nowhere: the container has no address of that family")]
+    /// No network of the container has a way in for this family.
+    #[error("port `{publish}` leads nowhere: the container has no default route of that family")]
     LeadsNowhere {
         /// The wish.
         publish: Publish,

@@ -52,7 +52,7 @@ pub use linkspan_net_types::{IfName, Mac, Mtu, Port, Protocol};
 pub use linkspan_netns::NetNs;
 pub use linkspan_netns::{Cookie, Hostname, Pid, Place};
 pub use name::{ContainerName, NetworkName, ParseNameError};
-pub use network::{DefinedNetwork, Difference, Network};
+pub use network::{DefinedNetwork, Difference, Egress, GatewayMode, Neighbours, Network};
 pub use plan::{Firewall, NetworkPlan, ParseFirewallError, Plan, RulesPlan};
 pub use publish::{ParsePublishError, Publish};
 pub use view::View;

@@ -6,7 +6,7 @@ use linkspan_records::Document;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The subnet of the default bridge, which no other network is given (Docker's).
 const DEFAULT_SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 17, 0, 0), 16);
@@ -28,6 +28,75 @@ pub struct Network {
     mtu: Option<Mtu>,
     link: Option<IfName>,
     labels: BTreeMap<String, String>,
+    policy: Policy,
+}
+
+/// Who can talk to whom, and from which address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Policy {
+    pub(crate) gateway: GatewayMode,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) egress: Egress,
+}
+
+/// What the gateway of a network does with packets from and to other places than the network itself.
+///
+/// Other networks are kept apart in every mode; they reach published ports through the host's address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum GatewayMode {
+    /// Containers go out with an address of the host, and are reached at published ports of the host only.
+    #[default]
+    Nat,
+    /// As [`Nat`](Self::Nat), but containers are reached at their own addresses as well, published or not.
+    NatUnprotected,
+    /// Containers go out and are reached at their own addresses, at published ports only; ICMP passes.
+    Routed,
+    /// No way out, and no way in from outside the host: Docker's `--internal`. The host reaches the
+    /// containers, and the gateway answers them.
+    Internal,
+    /// As [`Internal`](Self::Internal), and the host has no address on the network either.
+    Isolated,
+}
+
+impl GatewayMode {
+    /// Whether there is a way out.
+    pub(crate) const fn leads_out(self) -> bool {
+        !matches!(self, Self::Internal | Self::Isolated)
+    }
+}
+
+/// Whether the containers of a network reach each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Neighbours {
+    /// They do.
+    #[default]
+    Reachable,
+    /// They reach only what others publish, by the host's address: Docker's `--icc=false`.
+    PublishedOnly,
+}
+
+/// Which source address packets have that leave by a gateway that translates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Egress {
+    /// The one of the link that they leave by.
+    #[default]
+    Masquerade,
+    /// These, whatever link they leave by; a family without one is masqueraded.
+    Fixed {
+        /// The source of IPv4 packets.
+        ipv4: Option<Ipv4Addr>,
+        /// The source of IPv6 packets.
+        ipv6: Option<Ipv6Addr>,
+    },
+    /// Their own.
+    Keep,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +109,19 @@ enum WantedIpv6 {
 impl Network {
     /// A bridge network with an IPv4 subnet from the pools.
     pub const fn bridge(name: NetworkName) -> Self {
-        Self { name, ipv4: None, ipv6: WantedIpv6::None, mtu: None, link: None, labels: BTreeMap::new() }
+        Self {
+            name,
+            ipv4: None,
+            ipv6: WantedIpv6::None,
+            mtu: None,
+            link: None,
+            labels: BTreeMap::new(),
+            policy: Policy {
+                gateway: GatewayMode::Nat,
+                neighbours: Neighbours::Reachable,
+                egress: Egress::Masquerade,
+            },
+        }
     }
 
     /// Asks for this subnet, with its gateway, range and reserved addresses; one of each family can be
@@ -75,6 +156,27 @@ impl Network {
     #[must_use]
     pub const fn link(mut self, name: IfName) -> Self {
         self.link = Some(name);
+        self
+    }
+
+    /// Says what its gateway does; by default [`GatewayMode::Nat`].
+    #[must_use]
+    pub const fn gateway_mode(mut self, mode: GatewayMode) -> Self {
+        self.policy.gateway = mode;
+        self
+    }
+
+    /// Says whether its containers reach each other; by default they do.
+    #[must_use]
+    pub const fn neighbours(mut self, neighbours: Neighbours) -> Self {
+        self.policy.neighbours = neighbours;
+        self
+    }
+
+    /// Says which source address packets have that leave it; by default they are masqueraded.
+    #[must_use]
+    pub const fn egress(mut self, egress: Egress) -> Self {
+        self.policy.egress = egress;
         self
     }
 
@@ -116,6 +218,8 @@ impl Network {
             Some(Difference::Link)
         } else if mtu {
             Some(Difference::Mtu)
+        } else if self.policy != there.policy {
+            Some(Difference::Policy)
         } else {
             (self.labels != there.labels).then_some(Difference::Labels)
         }
@@ -132,6 +236,8 @@ pub enum Difference {
     Link,
     /// Its MTU.
     Mtu,
+    /// Its gateway mode, its neighbours, or its egress.
+    Policy,
     /// Its labels.
     Labels,
 }
@@ -142,6 +248,7 @@ impl fmt::Display for Difference {
             Self::Subnet => "subnets",
             Self::Link => "bridge name",
             Self::Mtu => "mtu",
+            Self::Policy => "gateway mode, icc or egress",
             Self::Labels => "labels",
         })
     }
@@ -158,6 +265,8 @@ pub struct DefinedNetwork {
     pub(crate) subnets: Vec<Subnet>,
     pub(crate) mtu: Option<Mtu>,
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) policy: Policy,
 }
 
 impl Document for DefinedNetwork {
@@ -190,6 +299,21 @@ impl DefinedNetwork {
         self.mtu
     }
 
+    /// What its gateway does.
+    pub const fn gateway_mode(&self) -> GatewayMode {
+        self.policy.gateway
+    }
+
+    /// Whether its containers reach each other.
+    pub const fn neighbours(&self) -> Neighbours {
+        self.policy.neighbours
+    }
+
+    /// Which source address packets have that leave it.
+    pub const fn egress(&self) -> Egress {
+        self.policy.egress
+    }
+
     /// What was noted of it.
     pub const fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
@@ -207,7 +331,8 @@ impl DefinedNetwork {
 
     /// The gateways, each with the length of its subnet's prefix, as its bridge has them.
     pub fn gateways(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.subnets.iter().map(|subnet| within(subnet, subnet.gateway()))
+        let isolated = self.policy.gateway == GatewayMode::Isolated;
+        self.subnets.iter().filter(move |_| !isolated).map(|subnet| within(subnet, subnet.gateway()))
     }
 
     /// The subnet that this address is of.
@@ -269,8 +394,8 @@ pub(crate) fn decide(
         WantedIpv6::Subnet(subnet) => subnets.push(apart(subnet, &around.others)?),
         WantedIpv6::FromPool => subnets.push(Subnet::new(ula_subnet(&around.machine_id, &taken)?.into())?),
     }
-    let Network { name, mtu, labels, .. } = wanted.clone();
-    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels })
+    let Network { name, mtu, labels, policy, .. } = wanted.clone();
+    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels, policy })
 }
 
 /// The wanted subnet, where no other network has addresses of it.
@@ -381,6 +506,8 @@ mod tests {
         assert_eq!(differs(&named("web")), Some(Difference::Labels));
         assert_eq!(differs(&wanted.clone().ipv6()), Some(Difference::Subnet));
         assert_eq!(differs(&wanted.clone().subnet("10.0.1.0/24".parse().unwrap())), Some(Difference::Subnet));
+        let internal = wanted.clone().gateway_mode(GatewayMode::Internal);
+        assert_eq!(differs(&internal), Some(Difference::Policy));
         assert_eq!(differs(&wanted.clone().mtu(Mtu::ETHERNET)), Some(Difference::Mtu));
         assert_eq!(differs(&wanted.clone().link("br0".parse().unwrap())), Some(Difference::Link));
     }

@@ -1,6 +1,6 @@
 //! Decides: what is wanted and what is seen in, the change of the whole host out. Nothing here looks or acts.
 
-use crate::{Attachment, DefinedNetwork, Error};
+use crate::{Attachment, DefinedNetwork, Egress, Error, GatewayMode, Neighbours};
 use linkspan_nat_rules::{self as rules, iptables, nftables};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::Document;
@@ -191,13 +191,27 @@ pub(crate) fn network(
 }
 
 fn rules_of(network: &DefinedNetwork) -> rules::Network {
-    network.subnets.iter().fold(rules::Network::new(network.link), |rules, s| rules.with_subnet(s.net()))
+    let access = match network.policy.gateway {
+        GatewayMode::Nat => rules::Access::Nat,
+        GatewayMode::NatUnprotected => rules::Access::Unprotected,
+        GatewayMode::Routed => rules::Access::Routed,
+        GatewayMode::Internal | GatewayMode::Isolated => rules::Access::Internal,
+    };
+    let egress = match network.policy.egress {
+        Egress::Masquerade => rules::Egress::Masquerade,
+        Egress::Fixed { ipv4, ipv6 } => rules::Egress::Fixed { v4: ipv4, v6: ipv6 },
+        Egress::Keep => rules::Egress::Keep,
+    };
+    let rules = rules::Network::new(network.link).with_access(access).with_egress(egress);
+    let rules = rules.with_neighbours(network.policy.neighbours == Neighbours::Reachable);
+    network.subnets.iter().fold(rules, |rules, subnet| rules.with_subnet(subnet.net()))
 }
 
 /// The links of a network that is brought up, with the forwarding it needs unless the host's policy is to
 /// leave that alone.
 pub(crate) fn bring_up(record: &NetworkRecord, forwarding: bool, seen: &Seen) -> Result<links::Plan, Error> {
     let bridge = links::plan::bridge(&record.bridge, seen)?;
+    let forwarding = forwarding && record.network.policy.gateway.leads_out();
     let families: Vec<_> =
         [(links::Family::V4, record.network.has_ipv4()), (links::Family::V6, record.network.has_ipv6())]
             .into_iter()
