@@ -53,6 +53,6 @@ pub use linkspan_netns::NetNs;
 pub use linkspan_netns::{Cookie, Hostname, Pid, Place};
 pub use name::{ContainerName, NetworkName, ParseNameError};
 pub use network::{DefinedNetwork, Difference, Egress, GatewayMode, Neighbours, Network};
-pub use plan::{Firewall, NetworkPlan, ParseFirewallError, Plan, RulesPlan};
+pub use plan::{Firewall, NetworkPlan, ParseFirewallError, Plan, Reconciled, RulesPlan};
 pub use publish::{ParsePublishError, Publish};
 pub use view::View;

@@ -119,6 +119,36 @@ impl fmt::Display for NetworkPlan {
     }
 }
 
+/// What was brought back; empty where the host was as the records say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconciled {
+    pub(crate) rules: RulesPlan,
+    pub(crate) links: links::Plan,
+}
+
+impl Reconciled {
+    /// The rules that were missing, or too many.
+    pub const fn rules(&self) -> &RulesPlan {
+        &self.rules
+    }
+
+    /// What was missing of the bridges.
+    pub const fn links(&self) -> &links::Plan {
+        &self.links
+    }
+
+    /// Whether nothing was missing.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.links.is_empty()
+    }
+}
+
+impl fmt::Display for Reconciled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.rules, self.links)
+    }
+}
+
 /// The change of the rules, as the firewall in use takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

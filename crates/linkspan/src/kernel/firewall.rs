@@ -1,7 +1,6 @@
 use crate::plan::{Firewall, RulesPlan};
 use linkspan_nat_rules::kernel::{Iptables, Nftables};
-use linkspan_nat_rules::nftables::Seen;
-use linkspan_nat_rules::{Change, Error, Instance, Ruleset, iptables};
+use linkspan_nat_rules::{Change, Error, Instance, Ruleset, iptables, nftables};
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -52,7 +51,7 @@ impl Rules {
             Firewall::None => RulesPlan::None,
             Firewall::Nftables => {
                 let seen = self.nftables(host, |door| door.look(change))?;
-                RulesPlan::Nftables(linkspan_nat_rules::nftables::plan(self.instance, change, &seen)?)
+                RulesPlan::Nftables(nftables::plan(self.instance, change, &seen)?)
             }
             Firewall::Iptables => {
                 let seen = Iptables::open_in(self.instance, host)?.look()?;
@@ -61,8 +60,13 @@ impl Rules {
         })
     }
 
+    /// Makes our table what is wanted, where nftables carries the rules.
+    pub(crate) fn reconcile(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<nftables::Plan, Error> {
+        self.nftables(host, |door| door.reconcile(wanted))
+    }
+
     /// All of our table, where nftables carries the rules.
-    pub(crate) fn look_at_all(&self, host: BorrowedFd<'_>) -> Result<Seen, Error> {
+    pub(crate) fn look_at_all(&self, host: BorrowedFd<'_>) -> Result<nftables::Seen, Error> {
         self.nftables(host, Nftables::look_at_all)
     }
 

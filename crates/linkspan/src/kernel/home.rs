@@ -113,6 +113,14 @@ impl Run {
         }
     }
 
+    /// Comes in alone: no operation of any process is under way as long as the lock is held.
+    pub(crate) fn alone(&self, identity: &Identity) -> Result<Lock, Error> {
+        let name = file("host");
+        let alone = self.locks.lock(&name, Access::Exclusive)?;
+        self.settle_in(identity, &name)?;
+        Ok(alone)
+    }
+
     fn settle_in(&self, identity: &Identity, name: &FileName) -> Result<(), Error> {
         let there = self.root.read::<Identity>(name)?;
         match identity.judge(there.as_ref(), self.is_idle()?) {

@@ -8,6 +8,7 @@ mod host;
 mod mode;
 mod networks;
 mod ports;
+mod reconcile;
 mod view;
 
 pub use detach::Detached;
