@@ -145,6 +145,8 @@ impl Ownership {
         match &link.kind {
             LinkKind::Bridge(_) => Ok(Self::Adopted(Original {
                 up: link.up,
+                mac: link.mac,
+                mtu: Mtu::new(link.mtu),
                 addresses: link.addresses.clone(),
                 route_localnet: link.route_localnet,
             })),
@@ -158,6 +160,10 @@ impl Ownership {
 pub struct Original {
     /// Whether it was up.
     pub up: bool,
+    /// Its MAC. A bridge that was never given one takes the lowest of its ports'.
+    pub mac: Option<Mac>,
+    /// Its MTU in bytes. A bridge that was never given one takes the lowest of its ports'.
+    pub mtu: Option<Mtu>,
     /// The host's addresses on it.
     pub addresses: BTreeSet<IpNet>,
     /// Whether packets from and to 127.0.0.0/8 might cross it.

@@ -25,6 +25,10 @@ impl Draft {
         self.steps.into()
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     pub(crate) fn push(&mut self, step: Step) {
         self.seen.take(&step);
         self.steps.push(step);
@@ -146,5 +150,11 @@ impl Draft {
         let ours = |link: &Link| wanted.route_localnet() && link.route_localnet != on;
         self.push_where(at, ours, Step::SetRouteLocalnet { link, on });
         self.push_where(at, |link| link.up && !original.up, Step::SetDown { at });
+        if let Some(mtu) = original.mtu {
+            self.push_where(at, |link| link.mtu != mtu.get(), Step::SetMtu { at, mtu });
+        }
+        if let Some(mac) = original.mac {
+            self.push_where(at, |link| link.mac != Some(mac), Step::SetMac { at, mac });
+        }
     }
 }

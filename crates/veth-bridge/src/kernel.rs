@@ -4,8 +4,9 @@
 //! [`Inside`] does the same for one container's namespace.
 
 mod apply;
-mod carrier;
+mod device;
 mod home;
+mod neighbours;
 mod observe;
 mod read;
 mod uapi;
@@ -14,9 +15,8 @@ mod write;
 pub use apply::ApplyError;
 
 use crate::{Error, Look, Plan, Seen, Snapshot};
-use home::{BridgeNetfilterFiles, Home};
+use home::{Home, Settings};
 use linkspan_netlink::{Family, Socket};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The links of a host's namespace.
@@ -39,7 +39,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Links {
     route: Socket,
     home: Home,
-    bridge_netfilter: BridgeNetfilterFiles,
+    settings: Settings,
 }
 
 impl Links {
@@ -50,7 +50,7 @@ impl Links {
     pub fn open() -> Result<Self, Error> {
         let home = Home::here()?;
         let route = Socket::open(Family::Route).map_err(Error::Open)?;
-        Ok(Self { route, home, bridge_netfilter: BridgeNetfilterFiles::default() })
+        Ok(Self { route, home, settings: Settings::default() })
     }
 
     /// Opens this namespace.
@@ -60,13 +60,13 @@ impl Links {
     pub fn open_in(host: BorrowedFd<'_>) -> Result<Self, Error> {
         let home = Home::of(host)?;
         let route = Socket::open_in(host, Family::Route).map_err(Error::Open)?;
-        Ok(Self { route, home, bridge_netfilter: BridgeNetfilterFiles::default() })
+        Ok(Self { route, home, settings: Settings::default() })
     }
 
     /// Looks at just what a plan needs: a few links of the host, and all of the container.
     ///
     /// # Errors
-    /// [`Error::Look`], [`Error::Enter`], [`Error::Setting`].
+    /// [`Error::Look`], [`Error::Enter`].
     pub fn observe(&mut self, look: &Look, container: Option<&mut Inside>) -> Result<Seen, Error> {
         observe::seen(self, look, container)
     }
@@ -108,8 +108,17 @@ impl Inside {
     /// [`Error::Open`], [`Error::Enter`].
     pub fn open(netns: BorrowedFd<'_>) -> Result<Self, Error> {
         let route = Socket::open_in(netns, Family::Route).map_err(Error::Open)?;
-        let netns = netns.try_clone_to_owned().map_err(|e: io::Error| Error::Enter(e))?;
+        let netns = netns.try_clone_to_owned().map_err(Error::Enter)?;
         Ok(Self { route, netns })
+    }
+
+    /// Opens the namespace that the calling thread is in, which takes no further thread.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::Enter`].
+    pub fn open_here() -> Result<Self, Error> {
+        let route = Socket::open(Family::Route).map_err(Error::Open)?;
+        Ok(Self { route, netns: home::own()?.into() })
     }
 
     /// Reads all of the container's links, addresses and routes.

@@ -48,7 +48,7 @@ mod veth;
 pub use bridge::{Bridge, Group, Original, Ownership};
 pub use error::Error;
 pub use ipnet::IpNet;
-pub use linkspan_net_types::{IfIndex, IfName, Mac, Mtu};
+pub use linkspan_net_types::{Errno, IfName, Mac, Mtu};
 pub use seen::{
     AddressGeneration, BridgeFacts, BridgeNetfilter, Forwarding, Ipv6Setup, Link, LinkKind, Look, PortFlags,
     Route, Seen, Snapshot, Space,

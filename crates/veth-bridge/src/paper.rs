@@ -1,6 +1,5 @@
 //! What the kernel would make of a step, on paper.
 
-use crate::address::link_local;
 use crate::{
     AddressGeneration, BridgeFacts, Family, Ipv6Setup, Link, LinkKind, Place, Plan, PortFlags, Route, Seen,
     Side, Space, Step,
@@ -16,7 +15,8 @@ impl Seen {
     /// What would be seen once this plan had been performed.
     ///
     /// A step that the kernel would refuse because its link is not there changes nothing. A container that
-    /// was not looked at stays unknown.
+    /// was not looked at stays unknown. What the kernel does later by itself is left out: an adopted bridge gets its
+    /// own link-local address once it has a carrier.
     ///
     /// ```
     /// use linkspan_veth_bridge::{Bridge, Mac, Mtu, Seen, plan};
@@ -200,8 +200,6 @@ impl Link {
             self.addresses.insert(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into());
             self.addresses
                 .extend(self.ipv6.map(|_| IpNet::from(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))));
-        } else if self.ipv6.is_some_and(|ipv6| ipv6.generation == AddressGeneration::Eui64) {
-            self.addresses.extend(self.mac.map(|mac| IpNet::from(link_local(mac))));
         }
     }
 

@@ -19,7 +19,7 @@ const BRIDGE_PORTS: usize = 1023;
 /// Plans what makes the bridge as it is wanted, up and with its addresses.
 ///
 /// One of ours is made or brought in line; IPv6 comes to it only by the wanted addresses, never from its MAC
-/// or a router's advertisement. An adopted one only gets what it lacks.
+/// or a router's advertisement. An adopted one only gets what it lacks, and is not made again.
 ///
 /// ```
 /// use linkspan_veth_bridge::{Bridge, Mac, Mtu, Seen, plan};
@@ -38,7 +38,8 @@ const BRIDGE_PORTS: usize = 1023;
 /// ```
 ///
 /// # Errors
-/// [`Error::NotABridge`], [`Error::MtuBelowIpv6`], [`Error::NoIpv6`].
+/// [`Error::NotABridge`], [`Error::NoBridge`] where an adopted one is gone, [`Error::MtuBelowIpv6`],
+/// [`Error::NoIpv6`].
 pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
     let mut draft = Draft::from(seen);
     let name = *wanted.name();
@@ -47,7 +48,10 @@ pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
     if let Some(Link { kind, .. }) = present.filter(|link| !matches!(link.kind, LinkKind::Bridge(_))) {
         return Err(Error::NotABridge { name, kind: kind.clone() });
     }
-    let adopted = present.filter(|_| *wanted.ownership() != Ownership::Ours);
+    let adopted = match wanted.ownership() {
+        Ownership::Ours => None,
+        Ownership::Adopted(_) => Some(present.ok_or(Error::NoBridge { name })?),
+    };
     let mtu = adopted.and_then(|link| Mtu::new(link.mtu)).unwrap_or(wanted.mtu());
     if wanted.has_ipv6() {
         needs_ipv6(name, mtu, seen)?;
@@ -67,6 +71,11 @@ pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
     draft.add_addresses(at, wanted.addresses());
     if adopted.is_none() && wanted.has_ipv6() {
         draft.add_addresses(at, &[link_local(wanted.mac()).into()]);
+    }
+    if let Some(mac) = adopted.and_then(|link| link.mac).filter(|_| !draft.is_empty()) {
+        // Nothing tells whether it was ever given a MAC; else it would take the lowest of its ports', and the
+        // neighbours that know the one it has would lose it.
+        draft.push(Step::SetMac { at, mac });
     }
     Ok(draft.plan())
 }

@@ -236,8 +236,6 @@ pub struct Snapshot {
     pub links: BTreeMap<String, Link>,
     /// All unicast routes of the main table.
     pub routes: BTreeSet<Route>,
-    /// Whether the namespace forwards packets.
-    pub forwarding: Forwarding,
 }
 
 impl Snapshot {

@@ -1,4 +1,5 @@
 //! Laws that plans keep on paper.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod wishes;
 

@@ -1,4 +1,5 @@
 //! What is planned, case by case.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use linkspan_veth_bridge::{
     Bridge, BridgeFacts, BridgeNetfilter, Error, Forwarding, Group, HostEnd, InsideEnd, Ipv6Setup, Link,
@@ -112,6 +113,8 @@ fn an_adopted_bridge_only_gets_what_it_lacks() {
     check(plan::bridge(&wanted, &seen), "add address 10.88.0.1/24 to br0");
     let made = seen.after(&plan::bridge(&wanted, &seen).unwrap());
     check(Ok(plan::remove_bridge(&wanted, &made)), "remove address 10.88.0.1/24 from br0");
+    check(plan::bridge(&wanted, &Seen::default()), "refused: there is no bridge `br0`");
+    check(Ok(plan::remove_bridge(&wanted, &Seen::default())), "");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! Performing a plan.
 
 use super::write::{self, Context};
-use super::{Inside, Links, carrier, observe};
+use super::{Inside, Links, device, neighbours};
 use crate::{Error, Place, Plan, Side, Step};
-use linkspan_net_types::{Errno, IfIndex, IfName};
-use linkspan_netlink::{Batch, Error as NetlinkError, Socket};
+use ipnet::IpNet;
+use linkspan_net_types::{Errno, IfIndex};
+use linkspan_netlink::{Batch, Error as NetlinkError, Refusal, Socket};
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 
 /// The first step of a plan that was refused.
 ///
-/// The steps of the same namespace that follow it directly may have been done; no others were begun.
+/// Of the steps that follow it, some of the same namespace may have been done; no others were begun.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}")]
 pub struct ApplyError {
@@ -47,8 +49,7 @@ pub(super) fn apply(
     let mut run =
         Run { links, container, plan, side: Side::Host, batch: Batch::new(), first: 0, known: Vec::new() };
     let done = (0..plan.steps().len()).try_for_each(|place| run.take(place)).and_then(|()| run.leave());
-    run.settle();
-    done
+    done.inspect(|()| run.settle())
 }
 
 /// Steps of one namespace that follow each other and leave together.
@@ -84,39 +85,40 @@ impl Run<'_> {
         if side != self.side {
             self.leave()?;
         }
-        let index = match write::indexed(step).map(|at| self.index(at)).transpose()? {
-            Some(Err(_)) if step.forgives(Errno::ENODEV) => return self.leave(),
-            Some(index) => Some(index.map_err(|source| self.refused(place, source))?),
-            None => None,
-        };
-        let netns = match (step, &self.container) {
-            (Step::CreateVeth { .. }, None) => return Err(self.refused(place, Error::ContainerUnseen)),
-            (_, container) => container.as_ref().map(|inside| inside.as_fd()),
+        let index = match self.named(step) {
+            Ok(index) => index,
+            Err(reason) => {
+                self.leave()?;
+                let gone = matches!(reason, Error::Refused { errno, .. } if step.forgives(errno));
+                return if gone { Ok(()) } else { Err(self.refused(place, reason)) };
+            }
         };
         if self.batch.is_empty() {
             (self.side, self.first) = (side, place);
         }
+        let netns = self.container.as_ref().map(|inside| inside.as_fd());
         write::step(&mut self.batch, step, Context { index, netns });
-        Ok(())
+        // What follows finds the link by name: where making it is refused because another has the name,
+        // the other must not be changed.
+        if step.creates() { self.leave() } else { Ok(()) }
     }
 
-    /// The index of a link, which a message that has not left yet may still have to make.
-    fn index(&mut self, at: Place) -> Result<Result<IfIndex, Error>, ApplyError> {
+    /// The index that a step's message needs.
+    fn named(&mut self, step: &Step) -> Result<Option<IfIndex>, Error> {
+        if matches!(step, Step::CreateVeth { .. }) && self.container.is_none() {
+            return Err(Error::ContainerUnseen);
+        }
+        write::indexed(step).map(|at| self.index(at)).transpose()
+    }
+
+    fn index(&mut self, at: Place) -> Result<IfIndex, Error> {
         if let Some((_, index)) = self.known.iter().find(|(known, _)| *known == at) {
-            return Ok(Ok(*index));
+            return Ok(*index);
         }
-        let mut found = self.look_up(at);
-        if !matches!(found, Ok(Some(_))) && !self.batch.is_empty() {
-            self.leave()?;
-            found = self.look_up(at);
-        }
-        Ok(found
-            .and_then(|index| index.ok_or(Error::Refused { errno: Errno::ENODEV, words: None }))
-            .inspect(|index| self.known.push((at, *index))))
-    }
-
-    fn look_up(&mut self, at: Place) -> Result<Option<IfIndex>, Error> {
-        observe::index_of(self.socket(at.side)?, &at.link)
+        let found = device::index(self.socket(at.side)?.as_fd(), &at.link);
+        let index = found.ok_or(Error::Refused { errno: Errno::ENODEV, words: None })?;
+        self.known.push((at, index));
+        Ok(index)
     }
 
     fn socket(&mut self, side: Side) -> Result<&mut Socket, Error> {
@@ -140,10 +142,9 @@ impl Run<'_> {
         }
     }
 
-    fn judge(&self, refusals: Vec<linkspan_netlink::Refusal>) -> Result<(), ApplyError> {
+    fn judge(&self, refusals: Vec<Refusal>) -> Result<(), ApplyError> {
         let steps = &self.plan.steps()[self.first..];
-        let serious =
-            |r: &linkspan_netlink::Refusal| !steps.get(r.message).is_some_and(|s| s.forgives(r.errno));
+        let serious = |r: &Refusal| !steps.get(r.message).is_some_and(|s| s.forgives(r.errno));
         match refusals.into_iter().find(serious) {
             Some(refusal) => {
                 let reason = Error::Refused { errno: refusal.errno, words: refusal.text };
@@ -157,26 +158,50 @@ impl Run<'_> {
         ApplyError { step, what: Box::new(self.plan.steps()[step].clone()), source }
     }
 
-    /// The ports first: a bridge has a carrier once one of its ports does.
-    fn settle(&self) {
+    /// Waits for what the first packet would otherwise wait for, and much longer.
+    fn settle(&mut self) {
         let steps = self.plan.steps();
-        let ports = steps.iter().filter_map(switched_on);
-        for link in ports.chain(steps.iter().filter_map(joined)) {
-            carrier::settle(self.links.route.as_fd(), link);
+        let with_ipv6 = self.with_ipv6();
+        let ports = steps.iter().filter_map(switched_on).chain(with_ipv6.iter().map(|(at, _)| *at));
+        // The ports first: a bridge has a carrier once one of its ports does.
+        for at in ports.chain(steps.iter().filter_map(joined)) {
+            if let Ok(socket) = self.socket(at.side) {
+                device::settle(socket.as_fd(), &at.link);
+            }
         }
+        for (at, addresses) in with_ipv6 {
+            if let (Ok(index), Ok(socket)) = (self.index(at), self.socket(at.side)) {
+                neighbours::wait(socket, index, &addresses);
+            }
+        }
+    }
+
+    /// The links that got IPv6 addresses.
+    fn with_ipv6(&self) -> Vec<(Place, Vec<Ipv6Addr>)> {
+        let mut links: Vec<(Place, Vec<Ipv6Addr>)> = Vec::new();
+        for step in self.plan.steps() {
+            let Step::AddAddress { at, address: IpNet::V6(net) } = step else { continue };
+            match links.iter_mut().find(|(link, _)| link == at) {
+                Some((_, addresses)) => addresses.push(net.addr()),
+                None => links.push((*at, vec![net.addr()])),
+            }
+        }
+        links
     }
 }
 
-const fn switched_on(step: &Step) -> Option<&IfName> {
+const fn switched_on(step: &Step) -> Option<Place> {
     match step {
-        Step::SetUp { at: Place { side: Side::Host, link } } => Some(link),
+        Step::SetUp { at: at @ Place { side: Side::Host, .. } } => Some(*at),
         _ => None,
     }
 }
 
-const fn joined(step: &Step) -> Option<&IfName> {
+const fn joined(step: &Step) -> Option<Place> {
     match step {
-        Step::CreateVeth { bridge: Some(bridge), .. } | Step::Join { bridge, .. } => Some(bridge),
+        Step::CreateVeth { bridge: Some(bridge), .. } | Step::Join { bridge, .. } => {
+            Some(Place::host(*bridge))
+        }
         _ => None,
     }
 }
@@ -192,6 +217,10 @@ impl Step {
                 None => Side::Host,
             },
         }
+    }
+
+    const fn creates(&self) -> bool {
+        matches!(self, Self::CreateBridge { .. } | Self::CreateVeth { .. })
     }
 
     /// Whether a refusal only says that what is to be removed is gone already.

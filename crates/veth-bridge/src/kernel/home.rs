@@ -1,6 +1,6 @@
 //! The host's namespace itself, and its settings below `/proc/sys/net`.
 
-use crate::{BridgeNetfilter, Error, Family};
+use crate::{BridgeNetfilter, Error, Family, Forwarding};
 use linkspan_net_types::IfName;
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 
 /// The network namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
+/// The settings of that namespace.
+const ALL: &str = "/proc/sys/net";
+const FORWARDING_V4: &str = "ipv4/ip_forward";
+const FORWARDING_V6: &str = "ipv6/conf/all/forwarding";
+const NAMES: [&str; 4] =
+    [FORWARDING_V4, FORWARDING_V6, "bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"];
 
 /// A network namespace that is held open, with what tells it from others while it is.
 #[derive(Debug)]
@@ -21,16 +27,15 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn here() -> Result<Self, Error> {
-        Self::held(File::open(OWN))
+        own().and_then(Self::of_file)
     }
 
     pub(super) fn of(netns: BorrowedFd<'_>) -> Result<Self, Error> {
-        Self::held(netns.try_clone_to_owned().map(File::from))
+        netns.try_clone_to_owned().map_err(Error::Enter).and_then(|netns| Self::of_file(netns.into()))
     }
 
-    fn held(netns: io::Result<File>) -> Result<Self, Error> {
-        let held = netns.and_then(|netns| Ok((netns.metadata()?, netns)));
-        let (metadata, netns) = held.map_err(Error::Enter)?;
+    fn of_file(netns: File) -> Result<Self, Error> {
+        let metadata = netns.metadata().map_err(Error::Enter)?;
         Ok(Self { identity: (metadata.dev(), metadata.ino()), netns })
     }
 
@@ -53,50 +58,49 @@ impl Home {
         written.map_err(|source| Error::Setting { path, source })
     }
 
-    /// Netlink tells of this setting, but does not change it.
     pub(super) fn enable_forwarding(&self, family: Family) -> Result<(), Error> {
-        let path = match family {
-            Family::V4 => "/proc/sys/net/ipv4/ip_forward",
-            Family::V6 => "/proc/sys/net/ipv6/conf/all/forwarding",
+        let setting = match family {
+            Family::V4 => FORWARDING_V4,
+            Family::V6 => FORWARDING_V6,
         };
-        self.write(path.into(), "1")
+        self.write(Path::new(ALL).join(setting), "1")
     }
 
     /// Netlink tells of this setting, but does not change it.
     pub(super) fn ignore_routers(&self, link: &IfName) -> Result<(), Error> {
-        self.write(Path::new("/proc/sys/net/ipv6/conf").join(link.as_str()).join("accept_ra"), "0")
+        self.write(Path::new(ALL).join("ipv6/conf").join(link.as_str()).join("accept_ra"), "0")
     }
 }
 
-/// The two settings of bridge netfilter, which only files tell.
+/// Opens the network namespace of the calling thread.
+pub(super) fn own() -> Result<File, Error> {
+    File::open(OWN).map_err(Error::Enter)
+}
+
+/// The settings of a namespace that matter here, as files that are held open.
 ///
-/// A file below `/proc/sys/net` belongs to the namespace it was opened in, so one that is held open can be
-/// read from any thread.
+/// A file below `/proc/sys/net` belongs to the namespace it was opened in, so it can be read from any thread,
+/// and as often as wanted in a microsecond.
 #[derive(Debug, Default)]
-pub(super) struct BridgeNetfilterFiles {
-    held: Option<[File; 2]>,
+pub(super) struct Settings {
+    held: [Option<File>; 4],
 }
 
-impl BridgeNetfilterFiles {
-    pub(super) fn read(&mut self, home: &Home) -> Result<BridgeNetfilter, Error> {
-        let seen = self.held.as_ref().and_then(|files| both(files).ok());
-        if let Some(seen) = seen {
-            return Ok(seen);
+impl Settings {
+    pub(super) fn read(&mut self, home: &Home) -> Result<(Forwarding, BridgeNetfilter), Error> {
+        let mut values = self.values();
+        if values.contains(&None) {
+            // Never opened, not there, or closed by the kernel because its module was taken out since.
+            self.held = home.run(|| NAMES.map(|name| File::open(Path::new(ALL).join(name)).ok()))?;
+            values = self.values();
         }
-        // Never opened, or closed by the kernel because its module was taken out since.
-        self.held = home.run(open)?;
-        Ok(self.held.as_ref().and_then(|files| both(files).ok()).unwrap_or_default())
+        let [v4, v6, iptables, ip6tables] = values;
+        Ok((Forwarding { v4: v4.unwrap_or_default(), v6 }, BridgeNetfilter { iptables, ip6tables }))
     }
-}
 
-fn open() -> Option<[File; 2]> {
-    let iptables = File::open("/proc/sys/net/bridge/bridge-nf-call-iptables").ok()?;
-    let ip6tables = File::open("/proc/sys/net/bridge/bridge-nf-call-ip6tables").ok()?;
-    Some([iptables, ip6tables])
-}
-
-fn both([iptables, ip6tables]: &[File; 2]) -> io::Result<BridgeNetfilter> {
-    Ok(BridgeNetfilter { iptables: Some(is_on(iptables)?), ip6tables: Some(is_on(ip6tables)?) })
+    fn values(&self) -> [Option<bool>; 4] {
+        self.held.each_ref().map(|file| file.as_ref().and_then(|file| is_on(file).ok()))
+    }
 }
 
 fn is_on(file: &File) -> io::Result<bool> {

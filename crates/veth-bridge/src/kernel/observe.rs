@@ -3,33 +3,28 @@
 use super::read::{self, Told};
 use super::uapi;
 use super::{Inside, Links};
-use crate::{Error, Forwarding, Link, LinkKind, Look, Route, Seen, Snapshot, Space};
+use crate::{Error, Link, LinkKind, Look, Route, Seen, Snapshot, Space};
 use ipnet::IpNet;
 use linkspan_net_types::{Errno, IfIndex, IfName};
 use linkspan_netlink::{Batch, Body, Flags, Kind, Reply, Socket};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 
 pub(super) fn seen(links: &mut Links, look: &Look, container: Option<&mut Inside>) -> Result<Seen, Error> {
+    let (forwarding, bridge_netfilter) = links.settings.read(&links.home)?;
     Ok(Seen {
         host: Space { links: looked_at(&mut links.route, look)?, default_routes: BTreeSet::new() },
         container: container.map(|inside| space(&mut inside.route)).transpose()?,
-        forwarding: forwarding(&mut links.route)?,
-        bridge_netfilter: links.bridge_netfilter.read(&links.home)?,
+        forwarding,
+        bridge_netfilter,
     })
 }
 
 pub(super) fn snapshot(socket: &mut Socket) -> Result<Snapshot, Error> {
-    let (links, names) = all_links(socket)?;
-    Ok(Snapshot { links, routes: routes(socket, &names)?, forwarding: forwarding(socket)? })
+    let told = list_links(socket)?;
+    let (links, names) = complete(socket, told)?;
+    Ok(Snapshot { links, routes: routes(socket, &names)? })
 }
-
-/// The index of the link of this name; `None` where there is none.
-pub(super) fn index_of(socket: &mut Socket, name: &IfName) -> Result<Option<IfIndex>, Error> {
-    Ok(link_of(socket, &Key::Name(name))?.map(|told| told.index))
-}
-
-/// The kernel knows no such family (`asm-generic/errno.h`).
-const EAFNOSUPPORT: Errno = Errno::new(97);
 
 type Names = BTreeMap<IfIndex, String>;
 
@@ -78,11 +73,6 @@ fn space(socket: &mut Socket) -> Result<Space, Error> {
     Ok(Space { links, default_routes: routes.into_iter().filter(Route::is_default).collect() })
 }
 
-fn all_links(socket: &mut Socket) -> Result<(BTreeMap<String, Link>, Names), Error> {
-    let told = list_links(socket)?;
-    complete(socket, told)
-}
-
 /// Gives links their addresses and the names of their masters.
 fn complete(socket: &mut Socket, told: Vec<Told>) -> Result<(BTreeMap<String, Link>, Names), Error> {
     let names: Names = told.iter().map(|told| (told.index, told.name.clone())).collect();
@@ -109,7 +99,7 @@ fn link_of(socket: &mut Socket, key: &Key<'_>) -> Result<Option<Told>, Error> {
     });
     match answer {
         Err(error) if error.errno() == Some(Errno::ENODEV) => Ok(None),
-        answer => Ok(answer.map_err(unread("a link"))?.iter().find_map(read::link)),
+        answer => Ok(answer.map_err(unread("a link"))?.iter().find_map(|reply| read::link(reply.payload()))),
     }
 }
 
@@ -118,7 +108,7 @@ fn list_links(socket: &mut Socket) -> Result<Vec<Told>, Error> {
         body.bytes(&[0; uapi::LINK_HEADER]);
         body.u32(uapi::IFLA_EXT_MASK, uapi::RTEXT_FILTER_SKIP_STATS);
     });
-    Ok(answer.map_err(unread("links"))?.iter().filter_map(read::link).collect())
+    Ok(answer.map_err(unread("links"))?.iter().filter_map(|reply| read::link(reply.payload())).collect())
 }
 
 fn count_ports(socket: &mut Socket, bridge: IfIndex) -> Result<usize, Error> {
@@ -138,10 +128,22 @@ fn addresses(socket: &mut Socket, of: Option<IfIndex>) -> Result<BTreeMap<IfInde
         body.bytes(&header);
     });
     let mut addresses: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (index, address) in answer.map_err(unread("addresses"))?.iter().filter_map(read::address) {
+    for (index, address) in
+        answer.map_err(unread("addresses"))?.iter().filter_map(|reply| read::address(reply.payload()))
+    {
         addresses.entry(index).or_default().insert(address);
     }
     Ok(addresses)
+}
+
+/// The IPv6 groups that a link has joined.
+pub(super) fn groups(socket: &mut Socket, link: IfIndex) -> Result<Vec<Ipv6Addr>, Error> {
+    let answer = ask(socket, uapi::RTM_GETMULTICAST, Flags::DUMP, |body| {
+        let mut header = [uapi::AF_INET6, 0, 0, 0, 0, 0, 0, 0];
+        header[4..].copy_from_slice(&link.get().to_ne_bytes());
+        body.bytes(&header);
+    });
+    Ok(answer.map_err(unread("groups"))?.iter().filter_map(|reply| read::group(reply.payload())).collect())
 }
 
 fn routes(socket: &mut Socket, names: &Names) -> Result<BTreeSet<Route>, Error> {
@@ -154,26 +156,12 @@ fn routes(socket: &mut Socket, names: &Names) -> Result<BTreeSet<Route>, Error> 
         let link = index.and_then(|index| names.get(&index).cloned());
         Route { link, ..route }
     };
-    Ok(answer.map_err(unread("routes"))?.iter().filter_map(read::route).map(named).collect())
-}
-
-fn forwarding(socket: &mut Socket) -> Result<Forwarding, Error> {
-    let v4 = forwards(socket, uapi::AF_INET)?.unwrap_or_default();
-    Ok(Forwarding { v4, v6: forwards(socket, uapi::AF_INET6)? })
-}
-
-/// Whether a family is forwarded; `None` where the kernel does not have it.
-fn forwards(socket: &mut Socket, family: u8) -> Result<Option<bool>, Error> {
-    let answer = ask(socket, uapi::RTM_GETNETCONF, Flags::NONE, |body| {
-        body.bytes(&[family]);
-        body.attr(uapi::NETCONFA_IFINDEX, &uapi::NETCONFA_IFINDEX_ALL.to_ne_bytes());
-    });
-    match answer {
-        Err(error) if matches!(error.errno(), Some(Errno::EOPNOTSUPP | EAFNOSUPPORT)) => Ok(None),
-        answer => {
-            Ok(answer.map_err(unread("whether packets are forwarded"))?.iter().find_map(read::forwarding))
-        }
-    }
+    Ok(answer
+        .map_err(unread("routes"))?
+        .iter()
+        .filter_map(|reply| read::route(reply.payload()))
+        .map(named)
+        .collect())
 }
 
 fn ask(

@@ -4,7 +4,7 @@ use super::uapi;
 use crate::{AddressGeneration, BridgeFacts, Group, Ipv6Setup, Link, LinkKind, PortFlags, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use linkspan_net_types::{IfIndex, Mac};
-use linkspan_netlink::{Attribute, Attributes, Reply};
+use linkspan_netlink::{Attribute, Attributes};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A link as one message tells it: addresses and the master's name are told elsewhere.
@@ -16,12 +16,12 @@ pub(super) struct Told {
     pub(super) link: Link,
 }
 
-pub(super) fn link(reply: &Reply) -> Option<Told> {
-    let header = reply.payload().first_chunk::<{ uapi::LINK_HEADER }>()?;
+pub(super) fn link(message: &[u8]) -> Option<Told> {
+    let header = message.first_chunk::<{ uapi::LINK_HEADER }>()?;
     let index = IfIndex::new(word(header, 4)?)?;
     let mut told = Told { index, name: String::new(), master: None, link: Link::default() };
     told.link.up = word(header, 8)? & uapi::IFF_UP != 0;
-    for attribute in reply.attributes(uapi::LINK_HEADER) {
+    for attribute in behind::<{ uapi::LINK_HEADER }>(message) {
         told.take(attribute);
     }
     (!told.name.is_empty()).then_some(told)
@@ -82,7 +82,7 @@ fn bridge(data: Option<&Attributes<'_>>) -> BridgeFacts {
 fn generation(mode: i32) -> AddressGeneration {
     match mode {
         uapi::IN6_ADDR_GEN_MODE_EUI64 => AddressGeneration::Eui64,
-        mode if mode == uapi::IN6_ADDR_GEN_MODE_NONE.into() => AddressGeneration::None,
+        mode if mode == i32::from(uapi::IN6_ADDR_GEN_MODE_NONE) => AddressGeneration::None,
         mode => AddressGeneration::Other(mode),
     }
 }
@@ -96,28 +96,38 @@ fn setting(conf: &Attribute<'_>, place: usize) -> Option<i32> {
     word(conf.payload(), place * 4).map(u32::cast_signed)
 }
 
+/// The attributes behind a fixed header.
+fn behind<const HEADER: usize>(message: &[u8]) -> Attributes<'_> {
+    Attributes::new(message.get(HEADER..).unwrap_or_default())
+}
+
 fn word(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().map(|&word| u32::from_ne_bytes(word))
 }
 
 /// An address and the index of its link.
-pub(super) fn address(reply: &Reply) -> Option<(IfIndex, IpNet)> {
-    let &[family, prefix, _, _, a, b, c, d] = reply.payload().first_chunk::<{ uapi::ADDRESS_HEADER }>()?;
+pub(super) fn address(message: &[u8]) -> Option<(IfIndex, IpNet)> {
+    let &[family, prefix, _, _, a, b, c, d] = message.first_chunk::<{ uapi::ADDRESS_HEADER }>()?;
     let index = IfIndex::new(u32::from_ne_bytes([a, b, c, d]))?;
-    let attributes = reply.attributes(uapi::ADDRESS_HEADER);
+    let attributes = behind::<{ uapi::ADDRESS_HEADER }>(message);
     // Of a point-to-point address IFA_ADDRESS is the other end's; IPv6 has IFA_LOCAL only there.
     let local = attributes.get(uapi::IFA_LOCAL).or_else(|| attributes.get(uapi::IFA_ADDRESS))?;
     Some((index, net(ip(family, &local)?, prefix)?))
 }
 
+/// A group that a link has joined.
+pub(super) fn group(message: &[u8]) -> Option<Ipv6Addr> {
+    let group = behind::<{ uapi::ADDRESS_HEADER }>(message).get(uapi::IFA_MULTICAST)?;
+    group.array::<16>().map(Ipv6Addr::from)
+}
+
 /// A unicast route and the index of its link.
-pub(super) fn route(reply: &Reply) -> Option<(Option<IfIndex>, Route)> {
-    let &[family, prefix, _, _, table, _, _, kind, ..] =
-        reply.payload().first_chunk::<{ uapi::ROUTE_HEADER }>()?;
+pub(super) fn route(message: &[u8]) -> Option<(Option<IfIndex>, Route)> {
+    let &[family, prefix, _, _, table, _, _, kind, ..] = message.first_chunk::<{ uapi::ROUTE_HEADER }>()?;
     if kind != uapi::RTN_UNICAST || table != uapi::RT_TABLE_MAIN {
         return None;
     }
-    let attributes = reply.attributes(uapi::ROUTE_HEADER);
+    let attributes = behind::<{ uapi::ROUTE_HEADER }>(message);
     let find = |kind| attributes.get(kind);
     let destination = match find(uapi::RTA_DST) {
         Some(destination) => ip(family, &destination)?,
@@ -155,7 +165,5 @@ fn net(address: IpAddr, prefix: u8) -> Option<IpNet> {
     }
 }
 
-/// Whether a namespace forwards packets.
-pub(super) fn forwarding(reply: &Reply) -> Option<bool> {
-    reply.attributes(1).get(uapi::NETCONFA_FORWARDING).and_then(|a| a.u32()).map(|on| on != 0)
-}
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ pub(super) const RTM_DELADDR: Kind = Kind::new(21);
 pub(super) const RTM_GETADDR: Kind = Kind::new(22);
 pub(super) const RTM_NEWROUTE: Kind = Kind::new(24);
 pub(super) const RTM_GETROUTE: Kind = Kind::new(26);
-pub(super) const RTM_GETNETCONF: Kind = Kind::new(82);
+pub(super) const RTM_GETMULTICAST: Kind = Kind::new(58);
 pub(super) const RT_TABLE_MAIN: u8 = 254;
 pub(super) const RTPROT_STATIC: u8 = 4;
 pub(super) const RTN_UNICAST: u8 = 1;
@@ -68,12 +68,8 @@ pub(super) const DEVCONF_ADDR_GEN_MODE: usize = 47;
 pub(super) const IFA_ADDRESS: u16 = 1;
 pub(super) const IFA_LOCAL: u16 = 2;
 pub(super) const IFA_BROADCAST: u16 = 4;
+pub(super) const IFA_MULTICAST: u16 = 7;
 pub(super) const IFA_F_NODAD: u8 = 2;
-
-// linux/netconf.h
-pub(super) const NETCONFA_IFINDEX: u16 = 1;
-pub(super) const NETCONFA_FORWARDING: u16 = 2;
-pub(super) const NETCONFA_IFINDEX_ALL: i32 = -1;
 
 // bits/socket.h
 pub(super) const AF_INET: u8 = 2;

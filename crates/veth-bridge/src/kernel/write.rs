@@ -223,3 +223,6 @@ fn ip(body: &mut Body<'_>, kind: u16, address: IpAddr) {
         IpAddr::V6(v6) => body.attr(kind, &v6.octets()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,11 @@
 //! What the running kernel makes of plans, in namespaces of the tests' own.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by a panic")]
 
+mod container;
+mod host;
 mod lab;
 mod paper;
-#[path = "../wishes.rs"]
+mod refusal;
+#[path = "../wishes/mod.rs"]
 mod wishes;
+mod world;

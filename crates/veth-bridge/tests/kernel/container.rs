@@ -1,0 +1,166 @@
+//! The container's side: addresses, readiness, repair.
+
+use crate::lab::in_private;
+use crate::world::{World, bridge, web};
+use linkspan_veth_bridge::plan;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Far below the second after which an unanswered first packet is sent again.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// Connects from the container to the host's address and back, right after an attach.
+#[track_caller]
+fn check_connects(world: &World, gateway: &str, own: &str) {
+    let (gateway, own): (IpAddr, IpAddr) = (gateway.parse().unwrap(), own.parse().unwrap());
+    let at_host = world.host.run(|| TcpListener::bind((gateway, 7000)).unwrap());
+    let inside = world.container.run(|| TcpListener::bind((own, 7001)).unwrap());
+    let connect = |to: SocketAddr| move || TcpStream::connect_timeout(&to, AT_ONCE).map(drop);
+    world.container.run(connect(at_host.local_addr().unwrap())).expect("the container reaches the host");
+    world.host.run(connect(inside.local_addr().unwrap())).expect("the host reaches the container");
+}
+
+#[test]
+fn the_first_connection_does_not_wait() {
+    in_private("container::the_first_connection_does_not_wait", || {
+        for round in 0..20 {
+            let mut world = World::with_bridge(&bridge(true));
+            world.attach(&web(true));
+            let begin = Instant::now();
+            // Whichever family is asked first must not have warmed the path for the other.
+            let families = [("fd88::1", "fd88::2"), ("10.88.0.1", "10.88.0.2")];
+            for n in 0..2 {
+                let (gateway, own) = families[(round + n) % 2];
+                check_connects(&world, gateway, own);
+            }
+            assert!(begin.elapsed() < AT_ONCE, "round {round}: {:?}", begin.elapsed());
+        }
+    });
+}
+
+#[test]
+fn ipv6_is_usable_at_once() {
+    in_private("container::ipv6_is_usable_at_once", || {
+        let mut world = World::with_bridge(&bridge(true));
+        world.attach(&web(true));
+        for space in [&world.container, &world.host] {
+            assert_eq!(space.ip("-6 address show tentative"), "");
+        }
+        check_connects(&world, "fd88::1", "fd88::2");
+    });
+}
+
+#[test]
+fn a_container_without_ipv6_has_no_address_of_it_at_all() {
+    in_private("container::a_container_without_ipv6_has_no_address_of_it_at_all", || {
+        let mut world = World::with_bridge(&bridge(false));
+        world.attach(&web(false));
+        check_connects(&world, "10.88.0.1", "10.88.0.2");
+        // Long enough for an address that the kernel would still have been working on.
+        std::thread::sleep(Duration::from_millis(200));
+        let addresses = || fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+        let inside = world.container.run(addresses);
+        assert!(inside.lines().all(|line| line.ends_with(" lo")), "{inside}");
+        assert_eq!(world.host.run(addresses), "", "nor has the host for its sake");
+    });
+}
+
+#[test]
+fn an_ipv4_address_has_its_broadcast() {
+    in_private("container::an_ipv4_address_has_its_broadcast", || {
+        let mut world = World::with_bridge(&bridge(false));
+        world.attach(&web(false));
+        let shown = world.container.ip("-4 address show dev eth0");
+        assert!(shown.contains("inet 10.88.0.2/24 brd 10.88.0.255 scope global eth0"), "{shown}");
+    });
+}
+
+#[test]
+fn the_bridge_hears_no_router() {
+    in_private("container::the_bridge_hears_no_router", || {
+        let world = World::with_bridge(&bridge(true));
+        let setting = || fs::read_to_string("/proc/sys/net/ipv6/conf/br-test/accept_ra").unwrap();
+        assert_eq!(world.host.run(setting).trim(), "0");
+    });
+}
+
+/// Attaches, lets `ip` commands undo something, and checks that planning again mends it.
+#[track_caller]
+fn check_repair(on_host: &[&str], inside: &[&str]) {
+    let (bridge, web) = (bridge(true), web(true));
+    let mut world = World::with_bridge(&bridge);
+    world.attach(&web);
+    let whole = world.snapshot();
+    on_host.iter().for_each(|command| drop(world.host.ip(command)));
+    inside.iter().for_each(|command| drop(world.container.ip(command)));
+    assert_ne!(world.snapshot(), whole, "{on_host:?} {inside:?}");
+    let mend = plan::bridge(&bridge, &world.see()).unwrap();
+    world.apply(&mend).unwrap();
+    world.attach(&web);
+    assert_eq!(world.snapshot(), whole, "{on_host:?} {inside:?}");
+    assert!(plan::attach(&web, &world.see()).unwrap().is_empty());
+}
+
+#[test]
+fn what_someone_undid_is_mended() {
+    in_private("container::what_someone_undid_is_mended", || {
+        check_repair(&["link delete br-test"], &[]);
+        check_repair(&["link set br-test down"], &[]);
+        check_repair(&["link set vethls0 nomaster"], &[]);
+        check_repair(&["link set vethls0 down"], &[]);
+        check_repair(&["address flush dev br-test"], &[]);
+        check_repair(
+            &["link set br-test mtu 1400", "link set vethls0 mtu 1400"],
+            &["link set eth0 mtu 1400"],
+        );
+        check_repair(&[], &["link set eth0 down"]);
+        check_repair(&[], &["address flush dev eth0"]);
+        check_repair(&[], &["route delete default"]);
+        check_repair(&[], &["-6 route delete default"]);
+    });
+}
+
+#[test]
+fn a_default_route_moves_between_links() {
+    in_private("container::a_default_route_moves_between_links", || {
+        let mut world = World::with_bridge(&bridge(true));
+        world.attach(&web(true));
+        world.container.ip("link add eth1 type veth peer name far");
+        world.container.ip("link set far up");
+        world.container.ip("link set eth1 up");
+        world.container.ip("address add 10.99.0.2/24 dev eth1");
+        world.container.ip("-6 address add fd99::2/64 dev eth1 nodad");
+        let before = world.see();
+        for gateway in ["10.99.0.1", "fd99::1"] {
+            let seen = world.see();
+            let move_there =
+                plan::reroute(&"eth1".parse().unwrap(), gateway.parse().unwrap(), &seen).unwrap();
+            world.apply(&move_there).unwrap();
+            assert_eq!(world.see(), seen.after(&move_there));
+        }
+        for gateway in ["10.88.0.1", "fd88::1"] {
+            let back =
+                plan::reroute(&"eth0".parse().unwrap(), gateway.parse().unwrap(), &world.see()).unwrap();
+            world.apply(&back).unwrap();
+        }
+        assert_eq!(world.see(), before);
+    });
+}
+
+#[test]
+fn a_container_that_is_cut_off_goes_with_its_namespace() {
+    in_private("container::a_container_that_is_cut_off_goes_with_its_namespace", || {
+        let mut world = World::with_bridge(&bridge(false));
+        world.attach(&web(false));
+        let cut = plan::cut_off(&web(false), &world.see());
+        world.apply(&cut).unwrap();
+        let World { mut links, inside, container, look, .. } = world;
+        drop((inside, container));
+        let gone = |_| {
+            std::thread::sleep(Duration::from_millis(10));
+            !links.observe(&look, None).unwrap().host.links.contains_key("vethls0")
+        };
+        assert!((0..500).any(gone), "the kernel did not reap the pair within five seconds");
+    });
+}
