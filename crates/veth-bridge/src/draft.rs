@@ -127,7 +127,7 @@ impl Draft {
     }
 
     /// IPv6 needs a link-local address, which the kernel does not make here.
-    fn add_addresses_with_link_local(&mut self, at: Place, addresses: &[IpNet], mac: Mac) {
+    pub(crate) fn add_addresses_with_link_local(&mut self, at: Place, addresses: &[IpNet], mac: Mac) {
         self.add_addresses(at, addresses);
         if addresses.iter().any(|address| matches!(address, IpNet::V6(_))) {
             self.add_addresses(at, &[link_local(mac).into()]);

@@ -3,7 +3,7 @@
 //! A plan holds the difference only, so planning again after it was performed gives an empty one, and a
 //! half-made thing is finished rather than refused. Nothing here looks at the host.
 
-use crate::address::{is_link_local, link_local, overlap};
+use crate::address::{is_link_local, overlap};
 use crate::draft::Draft;
 use crate::paper::default_route;
 use crate::{
@@ -41,43 +41,17 @@ const BRIDGE_PORTS: usize = 1023;
 /// [`Error::NotABridge`], [`Error::NoBridge`] where an adopted one is gone, [`Error::MtuBelowIpv6`],
 /// [`Error::NoIpv6`].
 pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
-    let mut draft = Draft::from(seen);
     let name = *wanted.name();
-    let at = Place::host(name);
-    let present = seen.host.links.get(name.as_str());
-    if let Some(Link { kind, .. }) = present.filter(|link| !matches!(link.kind, LinkKind::Bridge(_))) {
-        return Err(Error::NotABridge { name, kind: kind.clone() });
-    }
-    let adopted = match wanted.ownership() {
-        Ownership::Ours => None,
-        Ownership::Adopted(_) => Some(present.ok_or(Error::NoBridge { name })?),
+    let present = match seen.host.links.get(name.as_str()) {
+        Some(Link { kind, .. }) if !matches!(kind, LinkKind::Bridge(_)) => {
+            return Err(Error::NotABridge { name, kind: kind.clone() });
+        }
+        present => present,
     };
-    let mtu = adopted.and_then(|link| Mtu::new(link.mtu)).unwrap_or(wanted.mtu());
-    if wanted.has_ipv6() {
-        needs_ipv6(name, mtu, seen)?;
+    match wanted.ownership() {
+        Ownership::Ours => own_bridge(wanted, seen),
+        Ownership::Adopted(_) => adopted_bridge(wanted, seen, present.ok_or(Error::NoBridge { name })?),
     }
-    if present.is_none() {
-        draft.push(Step::CreateBridge { name, mac: wanted.mac(), group: wanted.group() });
-    }
-    if adopted.is_none() {
-        // Not in the message that makes it: a bridge that was never given an MTU takes its ports' lowest one,
-        // and 1500 when the last port leaves.
-        draft.in_line(at, wanted.mac(), mtu, wanted.group());
-        draft.stop_automatic_ipv6(at);
-        draft.ignore_routers(name);
-    }
-    draft.route_localnet(name, wanted.route_localnet());
-    draft.set_up(at);
-    draft.add_addresses(at, wanted.addresses());
-    if adopted.is_none() && wanted.has_ipv6() {
-        draft.add_addresses(at, &[link_local(wanted.mac()).into()]);
-    }
-    if let Some(mac) = adopted.and_then(|link| link.mac).filter(|_| !draft.is_empty()) {
-        // Nothing tells whether it was ever given a MAC; else it would take the lowest of its ports', and the
-        // neighbours that know the one it has would lose it.
-        draft.push(Step::SetMac { at, mac });
-    }
-    Ok(draft.plan())
 }
 
 /// Plans the removal of the bridge: one of ours is deleted, an adopted one gets back what it was like.
@@ -199,6 +173,45 @@ pub fn reroute(link: &IfName, gateway: IpAddr, seen: &Seen) -> Result<Plan, Erro
         None if container.default_routes.contains(&default_route(&link, gateway)) => Plan::default(),
         None => vec![Step::AddDefaultRoute { link, gateway }].into(),
     })
+}
+
+fn own_bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
+    let (name, mac) = (*wanted.name(), wanted.mac());
+    let at = Place::host(name);
+    if wanted.has_ipv6() {
+        needs_ipv6(name, wanted.mtu(), seen)?;
+    }
+    let mut draft = Draft::from(seen);
+    if draft.link(&at).is_none() {
+        draft.push(Step::CreateBridge { name, mac, group: wanted.group() });
+    }
+    // The MTU is not in the message that makes it: a bridge that was never given one takes its ports' lowest,
+    // and 1500 when the last port leaves.
+    draft.in_line(at, mac, wanted.mtu(), wanted.group());
+    draft.stop_automatic_ipv6(at);
+    draft.ignore_routers(name);
+    draft.route_localnet(name, wanted.route_localnet());
+    draft.set_up(at);
+    draft.add_addresses_with_link_local(at, wanted.addresses(), mac);
+    Ok(draft.plan())
+}
+
+fn adopted_bridge(wanted: &Bridge, seen: &Seen, present: &Link) -> Result<Plan, Error> {
+    let name = *wanted.name();
+    let at = Place::host(name);
+    if wanted.has_ipv6() {
+        needs_ipv6(name, Mtu::new(present.mtu).unwrap_or_default(), seen)?;
+    }
+    let mut draft = Draft::from(seen);
+    draft.route_localnet(name, wanted.route_localnet());
+    draft.set_up(at);
+    draft.add_addresses(at, wanted.addresses());
+    if let Some(mac) = present.mac.filter(|_| !draft.is_empty()) {
+        // Nothing tells whether it was ever given a MAC; else it would take the lowest of its ports', and the
+        // neighbours that know the one it has would lose it.
+        draft.push(Step::SetMac { at, mac });
+    }
+    Ok(draft.plan())
 }
 
 /// The wanted bridge is a bridge and has room.

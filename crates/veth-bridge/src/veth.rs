@@ -84,7 +84,8 @@ impl HostEnd {
     /// An end that is a port of a bridge.
     ///
     /// Its name must not be used again before a reboot: a dying link keeps it for a while. Its MAC is given
-    /// so that no policy of the host (udev's `MACAddressPolicy`) changes it later.
+    /// so that no policy of the host (udev's `MACAddressPolicy`) changes it later; one that begins with `fe:`
+    /// is never the lowest, which a bridge without a MAC of its own takes.
     pub const fn port(name: IfName, mac: Mac, port: Port) -> Self {
         Self { name, mac, side: HostSide::Port(port) }
     }
