@@ -1,1 +1,30 @@
-//! tests
+//! What linkspan does to real packets, files and processes, seen from outside: through the facade and the
+//! command alone.
+//!
+//! A test starts itself again in namespaces of its own (`private`) and stands there in a `world`: a host, a
+//! remote machine at the other end of a cable, and whatever containers it makes. `traffic` flows between
+//! them, `program` runs the command, `snapshot` says whether the host is as it was before, `fault` breaks
+//! system calls. The other modules are the facts, one subject each.
+//!
+//! The command is taken from where cargo puts it: `cargo build -p linkspan-cli` comes first, as it does in
+//! `cargo xtask test`.
+
+#[cfg(test)]
+mod private;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod snapshot;
+#[cfg(test)]
+mod traffic;
+#[cfg(test)]
+mod world;
+
+#[cfg(test)]
+mod endpoints;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
+mod modes;
+#[cfg(test)]
+mod publishing;

@@ -1,0 +1,119 @@
+//! Runs programs to their end, the `linkspan` command above all.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// No command of ours takes so long, whatever else the machine does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where cargo puts the command: beside the folder of the test binaries.
+pub(crate) fn path_of_linkspan() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join("linkspan");
+    assert!(path.is_file(), "{} is missing: cargo build -p linkspan-cli", path.display());
+    path
+}
+
+/// What came of a program.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    /// Its exit status; a program that was killed has none.
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// What it printed, where it ended well.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert!(self.status.success(), "{self}");
+        self.out
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => write!(f, "exit {code}")?,
+            (None, signal) => write!(f, "signal {}", signal.unwrap_or_default())?,
+        }
+        write!(f, ", out: {:?}, err: {:?}", self.out, self.err)
+    }
+}
+
+/// Runs a program to its end, in the namespaces of the calling thread.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Ran {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let out = child.stdout.take().map(collect);
+    let err = child.stderr.take().map(collect);
+    let Some(status) = wait(&mut child, PATIENCE) else {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("{command:?} does not end");
+    };
+    let text =
+        |pipe: Option<thread::JoinHandle<String>>| pipe.map_or_else(String::new, |p| p.join().unwrap());
+    Ran { status, out: text(out), err: text(err) }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Waits for a child, but not for ever.
+pub(crate) fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + patience;
+    loop {
+        match child.try_wait().unwrap() {
+            None if Instant::now() < until => thread::sleep(Duration::from_millis(2)),
+            ended => return ended,
+        }
+    }
+}
+
+/// Runs a tool that must succeed, by a line of words, and returns what it printed.
+#[track_caller]
+pub(crate) fn tool(line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let program = words.next().expect("a line names a program");
+    let ran = run(Command::new(program).args(words));
+    assert!(ran.status.success(), "{line}: {ran}");
+    ran.out
+}
+
+/// The words of a line, those in single quotes as one.
+pub(crate) fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
+}
+
+/// Sends a signal, by the name that kill(1) has for it, to a process, or to a group where `to` is negative.
+pub(crate) fn signal(name: &str, to: i64) {
+    let to = to.to_string();
+    let words: [&OsStr; 4] = ["-s".as_ref(), name.as_ref(), "--".as_ref(), to.as_ref()];
+    assert!(Command::new("kill").args(words).status().unwrap().success(), "kill {name} {to}");
+}

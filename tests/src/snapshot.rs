@@ -1,0 +1,217 @@
+//! What a host looks like at one moment, to see later whether it is as it was.
+
+use crate::private::lacks;
+use crate::program::tool;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+/// The host of the calling thread: its links, addresses, routes, rules, settings, mounts, files, ports.
+///
+/// Left out is what the kernel keeps of its own accord (neighbours that it learned, counters, the base
+/// chains that `iptables` leaves empty), what linkspan says it leaves (lock files, folders, forwarding), and
+/// what is hidden below folders that are none of its business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    lines: BTreeSet<String>,
+}
+
+impl Snapshot {
+    /// Looks at everything.
+    pub(crate) fn take() -> Self {
+        let mut snapshot = Self { lines: BTreeSet::new() };
+        snapshot.network();
+        snapshot.rules();
+        snapshot.mounts();
+        ["/run", "/var/lib"].iter().for_each(|folder| snapshot.files(Path::new(folder)));
+        ["ipv4", "ipv6", "bridge", "netfilter"].iter().for_each(|family| {
+            snapshot.settings(&Path::new("/proc/sys/net").join(family));
+        });
+        ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"].iter().for_each(|table| snapshot.ports(table));
+        snapshot
+    }
+
+    /// Looks again, and shows what came and went where anything did.
+    #[track_caller]
+    pub(crate) fn assert_unchanged(&self, after: &str) {
+        if let Some(change) = self.change() {
+            panic!("the host is not as it was, after {after}:\n{change}");
+        }
+    }
+
+    /// What came and went since, one line each; `None` where nothing did.
+    pub(crate) fn change(&self) -> Option<String> {
+        let current = Self::take();
+        if current == *self {
+            return None;
+        }
+        let mut text = String::new();
+        for gone in self.lines.difference(&current.lines) {
+            writeln!(text, "- {gone}").unwrap();
+        }
+        for came in current.lines.difference(&self.lines) {
+            writeln!(text, "+ {came}").unwrap();
+        }
+        Some(text)
+    }
+
+    fn note(&mut self, section: &str, line: &str) {
+        self.lines.insert(format!("{section}: {}", line.trim_end()));
+    }
+
+    fn network(&mut self) {
+        let mut look = |section: &str, words: &str| {
+            for line in tool(&format!("ip -o {words}")).lines() {
+                // With forwarding come anycast addresses, and stay with it (net/ipv6/addrconf.c).
+                if !line.starts_with("anycast ") {
+                    self.note(section, &steady(line));
+                }
+            }
+        };
+        look("link", "-d link show");
+        look("address", "address show");
+        look("route", "-4 route show table all");
+        look("route", "-6 route show table all");
+        look("rule", "-4 rule show");
+        look("rule", "-6 rule show");
+        look("neighbour", "neighbour show nud permanent");
+        look("neighbour", "neighbour show proxy");
+    }
+
+    fn rules(&mut self) {
+        if lacks(&["nft"]).is_none() {
+            for (table, text) in tables(&tool("nft -s list ruleset")) {
+                self.note("nftables", &format!("{table} {text}"));
+            }
+        }
+        for program in ["iptables-save", "ip6tables-save"] {
+            if lacks(&[program]).is_none() {
+                tool(program).lines().filter(|line| is_rule(line)).for_each(|line| self.note(program, line));
+            }
+        }
+    }
+
+    fn mounts(&mut self) {
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        for mount in mounts.lines() {
+            // mount id, parent id, device, root, mount point ... (proc_pid_mountinfo(5))
+            let fields: Vec<_> = mount.split(' ').skip(2).take(3).collect();
+            self.note("mount", &fields.join(" "));
+        }
+    }
+
+    fn files(&mut self, folder: &Path) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries.map(Result::unwrap) {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                self.files(&path);
+            } else if !is_lock(&path) {
+                let shown = path.display().to_string();
+                self.note("file", &format!("{shown} {}", hash(&path)));
+            }
+        }
+    }
+
+    fn settings(&mut self, folder: &Path) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        for entry in entries.map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                self.settings(&path);
+            } else if is_steady(&path) {
+                // Some settings can be written and not read.
+                let value = fs::read_to_string(&path).unwrap_or_default();
+                self.note("setting", &format!("{} {}", path.display(), value.trim_end().replace('\n', " ")));
+            }
+        }
+    }
+
+    /// The sockets that are bound without a peer, of one of the tables of proc_pid_net(5).
+    fn ports(&mut self, table: &str) {
+        const LISTEN: &str = "0A";
+        const UNCONNECTED: &str = "07";
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).unwrap_or_default();
+        for socket in text.lines().skip(1) {
+            let fields: Vec<_> = socket.split_whitespace().collect();
+            if [LISTEN, UNCONNECTED].contains(&fields[3]) {
+                self.note("port", &format!("{table} {}", fields[1]));
+            }
+        }
+    }
+}
+
+/// A line of ip(8) without what a link that nobody changes has another value of at the next look: its timers,
+/// its carrier, and what a bridge remembers of ports that it had.
+fn steady(line: &str) -> String {
+    let varies =
+        |word: &str| word.ends_with("_timer") || ["state", "tso_max_size", "tso_max_segs"].contains(&word);
+    let mut words = line.split_whitespace();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            word if varies(word) => drop(words.next()),
+            "linkdown" => {}
+            flags if flags.starts_with('<') => {
+                kept.push(flags.replace(",LOWER_UP", "").replace("NO-CARRIER,", ""))
+            }
+            word => kept.push(word.to_owned()),
+        }
+    }
+    kept.join(" ")
+}
+
+/// The tables of a rule set, each as its name and its lines in one; what `iptables` made and left without a
+/// rule is no table.
+fn tables(ruleset: &str) -> Vec<(String, String)> {
+    let mut tables = Vec::new();
+    for line in ruleset.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        match line.strip_prefix("table ") {
+            Some(name) => tables.push((name.trim_end_matches(" {").to_owned(), Vec::new())),
+            None => tables.last_mut().expect("lines are those of a table").1.push(line.trim()),
+        }
+    }
+    let text = |(name, lines): (String, Vec<&str>)| (name, lines.join(" "));
+    let empty = |lines: &[&str]| {
+        lines.iter().all(|line| line.starts_with("chain ") || line.starts_with("type ") || *line == "}")
+    };
+    tables.into_iter().filter(|(name, lines)| !(is_of_iptables(name) && empty(lines))).map(text).collect()
+}
+
+fn is_of_iptables(table: &str) -> bool {
+    let (family, name) = table.split_once(' ').unwrap_or_default();
+    ["ip", "ip6"].contains(&family) && ["raw", "mangle", "nat", "filter", "security"].contains(&name)
+}
+
+/// Whether a line of iptables-save is a rule, or a chain or policy that someone made.
+fn is_rule(line: &str) -> bool {
+    match line.strip_prefix(':') {
+        Some(chain) => !chain.contains(" ACCEPT "),
+        None => line.starts_with('-'),
+    }
+}
+
+/// The files that are left to be locked again, ours and that of iptables (`iptables -w`).
+fn is_lock(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".lock") || path.parent().is_some_and(|folder| folder.ends_with("locks"))
+}
+
+/// Whether nobody but an administrator changes a setting.
+fn is_steady(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let counts = ["nf_conntrack_count", "nf_conntrack_buckets"];
+    // linkspan switches forwarding on where a network needs it and never off again; the kernel
+    // switches the acceptance of redirects off with it (Documentation/networking/ip-sysctl.rst).
+    let forwarding =
+        ["ip_forward", "forwarding"].contains(&&*name) || path.ends_with("conf/all/accept_redirects");
+    !forwarding && !counts.contains(&&*name) && !path.starts_with("/proc/sys/net/ipv4/route")
+}
+
+fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    fs::read(path).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,222 @@
+//! Where a test stands: a host, a remote machine, containers.
+
+use crate::private::{has_bridge_netfilter, lacks, skip};
+use crate::program::{self, Ran, path_of_linkspan, run};
+use linkspan::lab::Lab;
+use linkspan::{
+    Attachment, Container, DefinedNetwork, Endpoint, Firewall, Host, Mode, NetNs, Network, NetworkName,
+    Prepared,
+};
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
+use std::thread;
+
+/// What differs between hosts and must not differ for packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    pub(crate) firewall: Firewall,
+    pub(crate) bridge_netfilter: bool,
+}
+
+impl Case {
+    /// The default firewall, and bridge netfilter as new namespaces of this kernel have it.
+    pub(crate) const USUAL: Self = Self { firewall: Firewall::Nftables, bridge_netfilter: true };
+
+    const ALL: [Self; 4] = [
+        Self::USUAL,
+        Self { firewall: Firewall::Nftables, bridge_netfilter: false },
+        Self { firewall: Firewall::Iptables, bridge_netfilter: true },
+        Self { firewall: Firewall::Iptables, bridge_netfilter: false },
+    ];
+
+    fn is_possible(self) -> bool {
+        let tools = self.firewall != Firewall::Iptables || lacks(&["iptables", "ip6tables"]).is_none();
+        tools && (!self.bridge_netfilter || has_bridge_netfilter())
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, bridge netfilter {}", self.firewall, u8::from(self.bridge_netfilter))
+    }
+}
+
+/// Runs the body in a world for each case, all at once; an impossible case is skipped with its name.
+pub(crate) fn everywhere(body: impl Fn(&World) + Sync) {
+    at_once(&Case::ALL, body);
+}
+
+/// Runs the body once for each firewall, with the bridge netfilter that this kernel starts with.
+pub(crate) fn with_each_firewall(body: impl Fn(&World) + Sync) {
+    let cases: Vec<_> =
+        Case::ALL.into_iter().filter(|case| case.bridge_netfilter == has_bridge_netfilter()).collect();
+    at_once(&cases, body);
+}
+
+/// Worlds are of threads, so that those of one process do not see one another.
+fn at_once(cases: &[Case], body: impl Fn(&World) + Sync) {
+    let failed: Vec<String> = thread::scope(|scope| {
+        let start = |case: &Case| {
+            let (case, body) = (*case, &body);
+            let named = thread::Builder::new().name(case.to_string());
+            (case, named.spawn_scoped(scope, move || body(&World::new(case))).unwrap())
+        };
+        let (possible, impossible): (Vec<_>, Vec<_>) = cases.iter().partition(|case| case.is_possible());
+        impossible.iter().for_each(|case: &&Case| skip(&format!("no {case} here")));
+        let running: Vec<_> = possible.into_iter().map(start).collect();
+        running.into_iter().filter_map(|(case, t)| t.join().is_err().then(|| case.to_string())).collect()
+    });
+    assert!(failed.is_empty(), "failed with {failed:?}");
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// Whether an address is of this family.
+    pub(crate) const fn has(self, address: IpAddr) -> bool {
+        matches!((self, address), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+
+    /// The first address of this family.
+    #[track_caller]
+    pub(crate) fn of(self, addresses: impl IntoIterator<Item = IpAddr>) -> IpAddr {
+        addresses.into_iter().find(|address| self.has(*address)).expect("there is an address of each family")
+    }
+}
+
+/// A host whose network namespace the calling thread is in, and a remote machine.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) case: Case,
+    pub(crate) here: NetNs,
+    pub(crate) host: Host,
+    lab: Lab,
+}
+
+impl World {
+    /// Moves the calling thread there.
+    pub(crate) fn new(case: Case) -> Self {
+        let lab = Lab::enter().unwrap();
+        if has_bridge_netfilter() {
+            for table in ["ip", "ip6"] {
+                let path = format!("/proc/sys/net/bridge/bridge-nf-call-{table}tables");
+                fs::write(path, u8::from(case.bridge_netfilter).to_string()).unwrap();
+            }
+        }
+        let host = Host::builder().firewall(case.firewall).open().unwrap();
+        Self { case, here: NetNs::current().unwrap(), host, lab }
+    }
+
+    /// The remote machine.
+    pub(crate) fn remote(&self) -> &NetNs {
+        self.lab.remote().netns()
+    }
+
+    pub(crate) fn host_address(&self, family: Family) -> IpAddr {
+        family.of(self.lab.host_addresses())
+    }
+
+    pub(crate) fn remote_address(&self, family: Family) -> IpAddr {
+        family.of(self.lab.remote_addresses())
+    }
+
+    /// A network of both families, `10.88.NUMBER.0/24` and `fd88:NUMBER::/64`.
+    pub(crate) fn network(&self, number: u8) -> DefinedNetwork {
+        let v4 = format!("10.88.{number}.0/24").parse().unwrap();
+        let v6 = format!("fd88:{number}::/64").parse().unwrap();
+        let network = Network::bridge(format!("net-{number}").parse().unwrap()).subnet(v4).subnet(v6);
+        self.host.ensure_network(&network).unwrap()
+    }
+
+    /// A container in a namespace made for it.
+    pub(crate) fn container(&self, wanted: &Container) -> Member {
+        let prepared = self.host.prepare(&Mode::Bridge, wanted, None).unwrap();
+        Member::new(prepared)
+    }
+
+    /// A container of this name on this network, with nothing published.
+    pub(crate) fn member(&self, name: &str, network: &DefinedNetwork) -> Member {
+        self.container(&container(name).on(Endpoint::of(network)))
+    }
+
+    /// Detaches all that is attached and removes all networks.
+    pub(crate) fn clear(&self) {
+        for attachment in self.host.attachments().unwrap() {
+            self.host.detach(attachment.id()).unwrap();
+        }
+        for network in self.host.networks().unwrap() {
+            self.host.remove_network(network.name()).unwrap();
+        }
+    }
+
+    /// The command, with the firewall of this world.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(path_of_linkspan());
+        command.args(program::words(line)).env("LINKSPAN_FIREWALL", self.case.firewall.to_string());
+        command
+    }
+
+    /// Runs the command by a line of words.
+    #[track_caller]
+    pub(crate) fn linkspan(&self, line: &str) -> Ran {
+        run(&mut self.command(line))
+    }
+}
+
+/// A wish for a container of this name.
+pub(crate) fn container(name: &str) -> Container {
+    Container::new(name.parse().unwrap())
+}
+
+/// The default network.
+pub(crate) fn default_bridge() -> Endpoint {
+    Endpoint::new(NetworkName::default_bridge())
+}
+
+/// A container that is attached.
+#[derive(Debug)]
+pub(crate) struct Member {
+    prepared: Prepared,
+    pub(crate) attachment: Attachment,
+}
+
+impl Member {
+    fn new(prepared: Prepared) -> Self {
+        let attachment = prepared.attachment().cloned().expect("bridge mode attaches");
+        Self { prepared, attachment }
+    }
+
+    pub(crate) const fn netns(&self) -> &NetNs {
+        self.prepared.netns()
+    }
+
+    /// Its address on its first network.
+    pub(crate) fn address(&self, family: Family) -> IpAddr {
+        family.of(self.attachment.endpoints()[0].addresses().iter().map(|address| address.addr()))
+    }
+
+    /// A port at that address.
+    pub(crate) fn at(&self, family: Family, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address(family), port)
+    }
+
+    /// Runs a tool inside, which must succeed.
+    #[track_caller]
+    pub(crate) fn tool(&self, line: &str) -> String {
+        self.netns().run(|| program::tool(line)).unwrap()
+    }
+}
+
+/// The gateway of a network.
+pub(crate) fn gateway(network: &DefinedNetwork, family: Family) -> IpAddr {
+    family.of(network.gateways().map(|gateway| gateway.addr()))
+}
