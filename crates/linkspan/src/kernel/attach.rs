@@ -15,6 +15,9 @@ use linkspan_veth_bridge::{self as links, Seen};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
+/// How many leases make it worth counting the ports of a bridge, of which it can have 1023.
+const CROWD: usize = 1000;
+
 impl Host {
     /// Puts a namespace on its networks.
     ///
@@ -195,7 +198,18 @@ impl Host {
         let hosts = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
         let names = attempt.networks.iter().map(|network| network.link).chain(hosts);
         let look = names.fold(links::Look::default(), links::Look::and);
+        let look = if self.is_crowded(attempt.networks)? { look.counting_ports() } else { look };
         Ok(self.links(|door| door.observe(&look, Some(inside)))?)
+    }
+
+    /// Whether a bridge may be full, which is worth counting its ports before anything is changed.
+    fn is_crowded(&self, networks: &[DefinedNetwork]) -> Result<bool, Error> {
+        for network in networks {
+            if self.run.book(network.id).len()? >= CROWD {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Plans what attaching would change, and changes nothing.
