@@ -1,7 +1,6 @@
 //! The words that the command takes; every value is parsed here, once.
 
 use crate::fault::chain;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use linkspan::{ContainerName, Firewall, Hostname, IfName, Instance, Mac, Mtu, NetworkName, Pid, Publish};
@@ -11,7 +10,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Container networks, with Docker's words and without a daemon.
+/// Container networks, with Docker's words and without a daemon
 ///
 /// Puts network namespaces on bridge networks, publishes their ports, and takes them off again.
 /// A container or a network is named by its name, its id, or the beginning of its id.
@@ -19,8 +18,7 @@ use std::str::FromStr;
 #[command(
     name = "linkspan",
     version,
-    max_term_width = 100,
-    after_help = "Exit status: 0; 1 refused, nothing changed; 2 usage; 3 something was left behind, and is named."
+    after_help = "Exit status: 1 refused, nothing changed; 2 usage; 3 something was left behind, and is named"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -32,23 +30,28 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Names the table, the chains and the folders, so that several users of linkspan share a host
-    /// [default: linkspan].
+    /// Whose rules, links and folders [default: linkspan]
+    ///
+    /// It names the table, the chains and the folders, so that several runtimes can share a host.
     #[arg(long, global = true, value_name = "NAME", value_parser = parsed::<Instance>)]
     pub(crate) instance: Option<Instance>,
-    /// Where attachments are on record; a reboot has to empty it [default: /run/INSTANCE].
-    #[arg(long, global = true, value_name = "DIR", env = "LINKSPAN_RUN_DIR")]
+    /// Where attachments are on record [env: LINKSPAN_RUN_DIR] [default: /run/INSTANCE]
+    ///
+    /// A reboot has to empty it.
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
-    /// Where networks are defined [default: /var/lib/INSTANCE].
-    #[arg(long, global = true, value_name = "DIR", env = "LINKSPAN_STATE_DIR")]
+    /// Where networks are defined [env: LINKSPAN_STATE_DIR] [default: /var/lib/INSTANCE]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// What carries the rules [default: nftables]; with none nothing is published or masqueraded.
-    #[arg(long, global = true, value_name = "WHICH", env = "LINKSPAN_FIREWALL", value_parser = firewall())]
+    /// nftables, iptables or none [env: LINKSPAN_FIREWALL] [default: nftables]
+    ///
+    /// What carries the rules. With none nothing is published, masqueraded or kept apart.
+    #[arg(long, global = true, value_name = "FIREWALL", value_parser = parsed::<Firewall>)]
     pub(crate) firewall: Option<Firewall>,
-    /// With off, ip_forward is never written; with auto, it is switched on when a network needs it.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
-    pub(crate) forwarding: Forwarding,
-    /// Prints JSON instead of a table or a word.
+    /// auto: switch ip_forward on when a network needs it; off: never write it [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
+    pub(crate) forwarding: Option<Forwarding>,
+    /// Print JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -61,65 +64,69 @@ pub(crate) enum Forwarding {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Makes, lists, shows and removes networks.
+    /// Make, list, show and remove networks
     #[command(subcommand)]
     Network(NetworkCommand),
-    /// Puts a network namespace on its networks, and prints its id.
+    /// Put a network namespace on its networks, and print its id
     Attach(Attach),
-    /// Takes a container off its networks; of one that is not attached it says so, and that is fine.
-    Detach {
-        /// Its name, its id, or the beginning of its id.
-        #[arg(value_parser = name_or_id)]
-        name: String,
-    },
-    /// Runs a program in a network namespace of its own, for as long as it runs.
+    /// Take a container off its networks
     ///
-    /// Its network is ready before its first instruction. Exits with the program's status, 128 and the
-    /// number for a signal, 125 where linkspan failed, 126 or 127 where the program cannot be started.
+    /// Prints its name. That it is not attached is no error, so doing it twice is fine.
+    Detach {
+        /// Its name, its id, or the beginning of its id
+        #[arg(value_parser = name_or_id)]
+        name: String,
+    },
+    /// Run a program in a network namespace of its own
+    ///
+    /// Its network is ready before its first instruction, and goes when it ends. Signals are passed on.
+    /// The exit status is that of the program, 128 and the number for a signal, 125 where linkspan failed,
+    /// 126 or 127 where the program cannot be started.
     Run(Run),
-    /// Lists what is attached.
+    /// List what is attached
     Ps,
-    /// Shows everything on record about a container, as JSON.
+    /// Show everything on record about a container, as JSON
     Inspect {
-        /// Its name, its id, or the beginning of its id.
+        /// Its name, its id, or the beginning of its id
         #[arg(value_parser = name_or_id)]
         name: String,
     },
-    /// Lists the published ports of a container.
+    /// List the published ports of a container
     Port {
-        /// Its name, its id, or the beginning of its id.
+        /// Its name, its id, or the beginning of its id
         #[arg(value_parser = name_or_id)]
         name: String,
     },
-    /// Says what a command would change, without changing it.
+    /// Say what a command would change, without changing it
     #[command(subcommand)]
     Plan(Planned),
-    /// Shows a whole host in private namespaces: two containers, a published port, a picture, nothing left.
+    /// Show a whole host in private namespaces: two containers, a published port, nothing left
     ///
-    /// Any user may run it. Folders given by flags are not touched; --instance and --firewall are heeded.
+    /// Any user may run it, where users may make namespaces. It uses no folder of the machine, whatever
+    /// --run-dir and --state-dir say.
     Demo,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
-    /// Makes a bridge network and prints its id.
+    /// Make a bridge network, and print its id
     Create(NetworkCreate),
-    /// Lists the networks.
+    /// List the networks
     #[command(alias = "list")]
     Ls,
-    /// Shows everything on record about networks, as JSON.
+    /// Show everything on record about networks and who is on them, as JSON
     Inspect {
-        /// Their names, their ids, or the beginnings of their ids.
+        /// Their names, their ids, or the beginnings of their ids
         #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
         networks: Vec<String>,
     },
-    /// Removes networks that nobody is attached to, and prints their names.
+    /// Remove networks that nobody is attached to, and print their names
     #[command(alias = "remove")]
     Rm {
-        /// Their names, their ids, or the beginnings of their ids.
+        /// Their names, their ids, or the beginnings of their ids
         #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
         networks: Vec<String>,
-        /// Detaches their containers first; a network that is not there is no error.
+        /// Detach their containers first; a network that is not there is no error
         #[arg(short, long)]
         force: bool,
     },
@@ -128,51 +135,57 @@ pub(crate) enum NetworkCommand {
 /// What can be planned.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Planned {
-    /// What attaching a namespace would change.
+    /// What attaching a namespace would change
     Attach(Attach),
-    /// What running a program would change, before it starts.
+    /// What running a program would change, before it starts
     Run(Run),
-    /// What making a network would change.
+    /// What making a network would change
     #[command(subcommand)]
     Network(PlannedNetwork),
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlannedNetwork {
-    /// What making a network would change.
+    /// What making a network would change
     Create(NetworkCreate),
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct NetworkCreate {
-    /// Its name.
+    /// Its name
     #[arg(value_parser = parsed::<NetworkName>)]
     pub(crate) name: NetworkName,
-    /// The kind of network; there is one.
+    /// The kind of network
     #[arg(short, long, value_parser = ["bridge"], default_value = "bridge", hide_possible_values = true)]
     pub(crate) driver: String,
-    /// A subnet, at most one of each family [default: the first free one of the pools].
+    /// A subnet, at most one of each family [default: the first free one]
     #[arg(long, value_name = "CIDR", value_parser = parsed::<IpNet>)]
     pub(crate) subnet: Vec<IpNet>,
-    /// The gateway, an address of a given subnet [default: its first address].
+    /// The gateway in a given subnet [default: its first address]
     #[arg(long, value_name = "IP", value_parser = parsed::<IpAddr>)]
     pub(crate) gateway: Vec<IpAddr>,
-    /// The part of a given subnet that addresses are handed out of.
+    /// The part of a given subnet that addresses are handed out of
     #[arg(long, value_name = "CIDR", value_parser = parsed::<IpNet>)]
     pub(crate) ip_range: Vec<IpNet>,
-    /// An address of a given subnet that is not handed out, with a name for it.
+    /// An address of a given subnet that is not handed out, and a name for it
     #[arg(long, value_name = "NAME=IP", value_parser = aux_address)]
     pub(crate) aux_address: Vec<AuxAddress>,
-    /// Adds an IPv6 subnet: a /64 that this machine always has, unless one is given.
+    /// Have an IPv6 subnet: a /64 that this machine always has, unless one is given
     #[arg(long)]
     pub(crate) ipv6: bool,
-    /// The largest packet, in bytes [default: that of the default route's device].
+    /// The largest packet, in bytes [default: that of the uplink]
     #[arg(long, value_name = "N", value_parser = parsed::<Mtu>)]
     pub(crate) mtu: Option<Mtu>,
-    /// The name of the bridge; one that is there is adopted, and never removed [default: ls-ID].
+    /// The name of the bridge [default: ls-ID]
+    ///
+    /// One of that name that is there is adopted, and never removed.
     #[arg(long, value_name = "IF", value_parser = parsed::<IfName>)]
     pub(crate) bridge_name: Option<IfName>,
-    /// A note that is kept and shown; may be given several times.
+    /// A note that is kept and shown; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<Label>,
 }
@@ -191,7 +204,7 @@ pub(crate) struct Label {
 
 #[derive(Debug, Args)]
 pub(crate) struct Attach {
-    /// The name to give the container.
+    /// The name to give the container
     #[arg(value_parser = parsed::<ContainerName>)]
     pub(crate) name: ContainerName,
     #[command(flatten)]
@@ -203,31 +216,35 @@ pub(crate) struct Attach {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct NamespaceArgs {
-    /// The network namespace, as a file.
+    /// The network namespace, as a file
     #[arg(long, value_name = "PATH")]
     pub(crate) netns: Option<PathBuf>,
-    /// A process that is in the network namespace.
+    /// A process that is in the network namespace
     #[arg(long, value_parser = parsed::<Pid>)]
     pub(crate) pid: Option<Pid>,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EndpointArgs {
-    /// A network to join, or none alone; run takes host and container:NAME too. May be given several
-    /// times, for eth0, eth1 and so on [default: bridge].
+    /// A network to be on, by name or id, or none [default: bridge]
+    ///
+    /// Given several times, the links are eth0, eth1 and so on. With none there is lo alone. run also takes
+    /// host, for the host's own namespace, and container:NAME, for that of another container.
     #[arg(long, alias = "net", value_name = "NETWORK", value_parser = joined)]
     pub(crate) network: Vec<Joined>,
-    /// An address in the network, at most one of each family [default: the lowest free one].
+    /// An address in the network, one of each family [default: the lowest free one]
     #[arg(long, value_parser = parsed::<IpAddr>)]
     pub(crate) ip: Vec<IpAddr>,
-    /// The MAC address [default: made of the IP address].
+    /// The MAC address [default: made of the IP address]
     #[arg(long, alias = "mac-address", value_parser = parsed::<Mac>)]
     pub(crate) mac: Option<Mac>,
-    /// A port of the host that leads to one of the container: [HOSTIP:][HOSTPORT:]PORT[/PROTO], or ranges
-    /// of ports of equal length. May be given several times.
+    /// Publish a port: [HOSTIP:][HOSTPORT:]PORT[/PROTO]; may be given several times
+    ///
+    /// Without HOSTIP it is every address of the host, without HOSTPORT a free port. Ranges such as
+    /// 8000-8009:80-89 have equal length. PROTO is tcp or udp.
     #[arg(short, long, value_name = "PORT", value_parser = ports)]
     pub(crate) publish: Vec<Ports>,
-    /// The name of the link in the container [default: eth0].
+    /// The name of the link in the container [default: eth0]
     #[arg(long, value_name = "IF", value_parser = parsed::<IfName>)]
     pub(crate) ifname: Option<IfName>,
 }
@@ -247,15 +264,15 @@ pub(crate) struct Ports(pub(crate) Vec<Publish>);
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// The name to give the container [default: run-PID-TIME].
+    /// The name to give the container [default: run-PID-TIME]
     #[arg(long, value_parser = parsed::<ContainerName>)]
     pub(crate) name: Option<ContainerName>,
     #[command(flatten)]
     pub(crate) endpoint: EndpointArgs,
-    /// A hostname for the program alone.
+    /// A hostname of its own
     #[arg(long, value_parser = parsed::<Hostname>)]
     pub(crate) hostname: Option<Hostname>,
-    /// The program and its arguments.
+    /// The program and its arguments
     #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,
 }
@@ -266,10 +283,6 @@ where
     T::Err: Error,
 {
     text.parse().map_err(|error: T::Err| chain(&error))
-}
-
-fn firewall() -> impl TypedValueParser<Value = Firewall> {
-    PossibleValuesParser::new(["nftables", "iptables", "none"]).try_map(|word| word.parse())
 }
 
 fn name_or_id(text: &str) -> Result<String, String> {
@@ -302,5 +315,176 @@ fn label(text: &str) -> Result<Label, String> {
     match key {
         "" => Err("it is KEY=VALUE, and the key is not empty".to_owned()),
         key => Ok(Label { key: key.to_owned(), value: value.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::of_clap;
+    use clap::CommandFactory;
+    use proptest::prelude::*;
+
+    /// Parses a line and says `ok`, or what is wrong with it.
+    #[track_caller]
+    fn check(line: &str, expected: &str) {
+        let words = line.split_whitespace().map(|word| if word == "''" { "" } else { word });
+        let shown = match Cli::try_parse_from(["linkspan"].into_iter().chain(words)) {
+            Ok(_) => "ok".to_owned(),
+            Err(error) => of_clap(&error).line().replace("; see `linkspan help`", ""),
+        };
+        assert_eq!(shown, expected, "{line}");
+    }
+
+    #[test]
+    fn the_command_is_whole() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn dockers_words_are_understood() {
+        check("network create web", "ok");
+        check("network create web -d bridge --subnet 10.0.0.0/8 --subnet fd00::/64 --ipv6 --mtu 1400", "ok");
+        check("network create web --gateway 10.0.0.1 --ip-range 10.0.1.0/24 --aux-address r=10.0.0.9", "ok");
+        check("network create web --bridge-name br0 --label a=b --label c", "ok");
+        check("network ls", "ok");
+        check("network list --json", "ok");
+        check("network inspect web 0a1b2c", "ok");
+        check("network rm -f web db", "ok");
+        check("attach web --pid 1", "ok");
+        check(
+            "attach web --netns /run/netns/web --network web --network db -p 80 --publish [::1]:8080:80",
+            "ok",
+        );
+        check("attach web --pid 1 --ip 10.0.0.2 --ip fd00::2 --mac 02:42:0a:00:00:02 --ifname net0", "ok");
+        check("run true", "ok");
+        check("run --name web --hostname web --network container:db -- ip -br link --json", "ok");
+        check("run -p 8000-8009:80-89/udp --network host true --name x", "ok");
+        check(
+            "--json --run-dir /a --state-dir /b --firewall iptables --forwarding off --instance ci ps",
+            "ok",
+        );
+        check("ps --json --firewall none", "ok");
+        check("plan run -- true", "ok");
+        check("plan attach web --pid 1", "ok");
+        check("plan network create web", "ok");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_in_one_line() {
+        check("", "no command is given");
+        check("network", "no command is given");
+        check("frob", "unrecognized subcommand 'frob'");
+        check("demmo", "unrecognized subcommand 'demmo'; a similar subcommand exists: 'demo'");
+        check("ps --frob", "unexpected argument '--frob' found");
+        check("detach", "the following required arguments were not provided: <NAME>");
+        check(
+            "attach web",
+            "the following required arguments were not provided: <--netns <PATH>|--pid <PID>>",
+        );
+        check(
+            "attach web --pid 1 --netns /x",
+            "the argument '--pid <PID>' cannot be used with '--netns <PATH>'",
+        );
+        check("run", "the following required arguments were not provided: <COMMAND>...");
+    }
+
+    #[test]
+    fn options_of_what_is_not_there_are_refused() {
+        check("network create web --internal", "unexpected argument '--internal' found");
+        check("attach web --pid 1 --alias a", "unexpected argument '--alias' found");
+        check("reconcile", "unrecognized subcommand 'reconcile'");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_field() {
+        let check = |line: &str, value: &str, field: &str, why: &str| {
+            check(line, &format!("invalid value '{value}' for '{field}': {why}"));
+        };
+        let name = "a name begins with a letter or a digit, not with";
+        check("network create ../x", "../x", "<NAME>", &format!("{name} '.'"));
+        check("network create a --subnet x", "x", "--subnet <CIDR>", "invalid IP address syntax");
+        check("network create a --gateway x", "x", "--gateway <IP>", "invalid IP address syntax");
+        check("network create a --ip-range x", "x", "--ip-range <CIDR>", "invalid IP address syntax");
+        check("network create a --aux-address x", "x", "--aux-address <NAME=IP>", "it is NAME=IP");
+        let mtu = "an MTU is a number of bytes from 68 to 65535";
+        check("network create a --mtu 67", "67", "--mtu <N>", mtu);
+        let long = "an interface name has at most 15 bytes, not 16";
+        check(
+            "network create a --bridge-name 0123456789abcdef",
+            "0123456789abcdef",
+            "--bridge-name <IF>",
+            long,
+        );
+        let key = "it is KEY=VALUE, and the key is not empty";
+        check("network create a --label =b", "=b", "--label <KEY=VALUE>", key);
+        check("attach ?a --pid 1", "?a", "<NAME>", &format!("{name} '?'"));
+        check("attach a --pid 0", "0", "--pid <PID>", "process number \"0\" is not within 1 to 2147483647");
+        check("attach a --pid 1 --network .", ".", "--network <NETWORK>", &format!("{name} '.'"));
+        check("run --network container: true", "container:", "--network <NETWORK>", "a name is not empty");
+        check("run --ip 1.2.3 true", "1.2.3", "--ip <IP>", "invalid IP address syntax");
+        let mac = "a MAC address is six pairs of hexadecimal digits, such as 02:42:0a:58:00:02";
+        check("run --mac 02:42 true", "02:42", "--mac <MAC>", mac);
+        let port = "the host's port is wrong: a port is a number from 1 to 65535";
+        check("run -p 65536:80 true", "65536:80", "--publish <PORT>", port);
+        check("run --ifname a/b true", "a/b", "--ifname <IF>", "an interface name does not hold '/'");
+        let firewall = "a firewall is nftables, iptables or none";
+        check("ps --firewall pf", "pf", "--firewall <FIREWALL>", firewall);
+        let instance = "an instance holds a-z, 0-9 and `-`, not '_'";
+        check("ps --instance a_b", "a_b", "--instance <NAME>", instance);
+        check("inspect ''", "", "<NAME>", "a name is not empty");
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        let known = [
+            "network",
+            "create",
+            "attach",
+            "run",
+            "ps",
+            "plan",
+            "--",
+            "--subnet",
+            "--gateway",
+            "--ip-range",
+            "--aux-address",
+            "--mtu",
+            "--label",
+            "--netns",
+            "--pid",
+            "--network",
+            "--ip",
+            "--mac",
+            "-p",
+            "--json",
+            "--firewall",
+            "--forwarding",
+            "--instance",
+            "--hostname",
+            "10.0.0.0/24",
+            "fd00::/64",
+            "web",
+        ];
+        prop_oneof![
+            3 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned),
+            1 => "[0-9a-f:./=\\[\\]-]{0,20}",
+            1 => any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics_or_is_told_in_two_lines(words in proptest::collection::vec(word(), 0..8)) {
+            let words = ["linkspan".to_owned()].into_iter().chain(words);
+            if let Err(error) = Cli::try_parse_from(words) {
+                let line = of_clap(&error).line();
+                prop_assert!(!line.contains(char::is_control), "{line:?}");
+            }
+        }
+
+        #[test]
+        fn no_value_panics(text: String) {
+            let _ = (joined(&text), ports(&text), aux_address(&text), label(&text), name_or_id(&text));
+        }
     }
 }

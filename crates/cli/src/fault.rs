@@ -110,8 +110,10 @@ pub(crate) fn of_clap(error: &clap::Error) -> Fault {
     }
     let text = error.render().to_string();
     let end = |line: &&str| !line.starts_with("Usage:") && !line.starts_with("For more information");
-    let lines = text.lines().map(str::trim).take_while(end).filter(|line| !line.is_empty());
-    let line = lines.collect::<Vec<_>>().join(" ");
+    // How to pass a flag as a value is what nobody meant who mistyped one.
+    let helps = |line: &&str| !line.is_empty() && !line.starts_with("tip: to pass '");
+    let lines = text.lines().map(str::trim).take_while(end).filter(helps);
+    let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     Fault::Usage(one_line(line.strip_prefix("error: ").unwrap_or(&line)))
 }
 

@@ -10,23 +10,27 @@ mod network;
 mod output;
 mod plan;
 mod run;
+mod settings;
 mod signals;
 mod wish;
 
-use args::{Cli, Command, Forwarding, Global};
+use args::{Cli, Command};
 use clap::Parser;
 use fault::Fault;
-use linkspan::Host;
 use output::Output;
+use settings::Settings;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(Cli { global, command: Command::Run(wanted) }) => {
-            let ended = open(&global).and_then(|host| run::run(&host, &wanted));
+            let ended = Settings::of(global).and_then(|settings| run::run(&settings.open()?, &wanted));
             ended.map_or_else(|fault| fault::exit(&fault, fault.status_of_run()), ExitCode::from)
         }
-        Ok(cli) => finish(perform(&cli.global, &cli.command)),
+        Ok(Cli { global, command }) => {
+            let out = Output { json: global.json };
+            finish(Settings::of(global).and_then(|settings| perform(&settings, &command, out)))
+        }
         Err(error) if error.use_stderr() => finish(Err(fault::of_clap(&error))),
         Err(help) => finish(output::write(&help.render().to_string()).map_err(Fault::Print)),
     }
@@ -36,13 +40,12 @@ fn finish(done: Result<(), Fault>) -> ExitCode {
     done.map_or_else(|fault| fault::exit(&fault, fault.status()), |()| ExitCode::SUCCESS)
 }
 
-fn perform(global: &Global, command: &Command) -> Result<(), Fault> {
-    let out = Output { json: global.json };
+fn perform(settings: &Settings, command: &Command, out: Output) -> Result<(), Fault> {
     // The demo makes a host of its own, and has to come before anything that starts a thread.
     if let Command::Demo = command {
-        return demo::demo(builder(global), out);
+        return demo::demo(settings.builder(), out);
     }
-    let host = open(global)?;
+    let host = settings.open()?;
     match command {
         Command::Network(command) => network::perform(&host, command, out),
         Command::Attach(wanted) => container::attach(&host, wanted, out),
@@ -52,20 +55,5 @@ fn perform(global: &Global, command: &Command) -> Result<(), Fault> {
         Command::Port { name } => container::port(&host, name, out),
         Command::Plan(planned) => plan::plan(&host, planned, out),
         Command::Run(_) | Command::Demo => Ok(()),
-    }
-}
-
-fn open(global: &Global) -> Result<Host, Fault> {
-    let builder = global.run_dir.iter().fold(builder(global), linkspan::Builder::run_dir);
-    Ok(global.state_dir.iter().fold(builder, linkspan::Builder::state_dir).open()?)
-}
-
-/// A host with the flags that are not about folders.
-fn builder(global: &Global) -> linkspan::Builder {
-    let builder = global.instance.into_iter().fold(Host::builder(), linkspan::Builder::instance);
-    let builder = global.firewall.into_iter().fold(builder, linkspan::Builder::firewall);
-    match global.forwarding {
-        Forwarding::Auto => builder,
-        Forwarding::Off => builder.leave_forwarding(),
     }
 }

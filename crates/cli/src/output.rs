@@ -157,3 +157,82 @@ fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
     let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
     if items.is_empty() { "-".to_owned() } else { items.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn attachment() -> Attachment {
+        let value = json!({
+            "id": "00c0ffee00c0ffee",
+            "name": "web",
+            "namespace": { "cookie": 7, "place": { "path": "/run/netns/web" } },
+            "endpoints": [{
+                "network": "front", "network_id": "0a1b2c3d4e5f", "bridge": "ls-0a1b2c3d4e5f", "link": "eth0",
+                "host_link": "vethls000000001", "host_mac": "fe:00:00:00:00:01", "mac": "02:42:0a:58:00:02",
+                "mtu": 1500, "addresses": ["10.88.0.2/24", "fd00::2/64"], "gateways": ["10.88.0.1", "fd00::1"],
+            }],
+            "published": [
+                { "protocol": "tcp", "host_address": null, "host_port": 8080, "port": 80, "to": ["10.88.0.2", "fd00::2"] },
+                { "protocol": "udp", "host_address": "127.0.0.1", "host_port": 5300, "port": 53, "to": ["10.88.0.2"] },
+            ],
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn alone() -> Attachment {
+        let value = json!({
+            "id": "0000000000000001", "name": "x", "namespace": { "cookie": 8, "place": null },
+            "endpoints": [], "published": [],
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn front() -> DefinedNetwork {
+        let value = json!({
+            "id": "0a1b2c3d4e5f", "name": "front", "link": "ls-0a1b2c3d4e5f",
+            "subnets": [{ "net": "10.88.0.0/24", "gateway": "10.88.0.1" }, { "net": "fd00::/64", "gateway": "fd00::1" }],
+            "mtu": null, "labels": {},
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn containers_are_a_table() {
+        let expected = "\
+NAME   ID                 NETWORKS   ADDRESSES            PORTS
+web    00c0ffee00c0ffee   front      10.88.0.2, fd00::2   \
+0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 127.0.0.1:5300->53/udp
+x      0000000000000001   -          -                    -
+";
+        assert_eq!(attachments(&[attachment(), alone()]), expected);
+        assert_eq!(attachments(&[]), "NAME   ID   NETWORKS   ADDRESSES   PORTS\n");
+    }
+
+    #[test]
+    fn ports_are_dockers_lines() {
+        let expected = "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n53/udp -> 127.0.0.1:5300\n";
+        assert_eq!(ports(attachment().published()), expected);
+        assert_eq!(ports(&[]), "");
+    }
+
+    #[test]
+    fn networks_that_exist_always_are_listed() {
+        let expected = "\
+NETWORK ID     NAME     DRIVER   SCOPE   SUBNETS
+-              bridge   bridge   local   -
+0a1b2c3d4e5f   front    bridge   local   10.88.0.0/24, fd00::/64
+-              host     host     local   -
+-              none     null     local   -
+";
+        let on_record = [front()];
+        let listed = Listed::all(&on_record);
+        assert_eq!(networks(&listed), expected);
+        let json = serde_json::to_string(&listed).unwrap();
+        assert!(
+            json.starts_with(r#"[{"driver":"bridge","name":"bridge"},{"driver":"bridge","id":"0a1b"#),
+            "{json}"
+        );
+    }
+}

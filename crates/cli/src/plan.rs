@@ -8,6 +8,7 @@ use crate::run;
 use crate::wish;
 use linkspan::{Attachment, Container, DefinedNetwork, Error, Host, Mode, NetNs};
 use serde::Serialize;
+use std::ffi::OsString;
 
 /// A plan as JSON: the steps in words, and the record that there would be.
 #[derive(Debug, Default, Serialize)]
@@ -26,6 +27,7 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
             let network = Some(plan.network());
             say(&plan.to_string(), |steps| Steps { steps, network, ..Steps::default() }, out)
         }
+        Planned::Network(PlannedNetwork::Other(command)) | Planned::Other(command) => Err(cannot(command)),
         Planned::Attach(wanted) => {
             let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
             attach(host, &namespace(&wanted.namespace)?, &container, out)
@@ -39,6 +41,11 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
             }
         }
     }
+}
+
+fn cannot(command: &[OsString]) -> Fault {
+    let command = command.first().map_or("this".into(), |command| command.to_string_lossy());
+    Fault::Usage(format!("`{command}` cannot be planned, only attach, run and network create"))
 }
 
 fn attach(host: &Host, netns: &NetNs, container: &Container, out: Output) -> Result<(), Fault> {

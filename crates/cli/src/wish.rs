@@ -152,3 +152,117 @@ const fn word(network: &Joined) -> &str {
         Joined::Network(_) => "bridge",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command, NetworkCommand};
+    use clap::Parser;
+    use linkspan::Publish;
+
+    fn parse(line: &str) -> Command {
+        Cli::try_parse_from(["linkspan"].into_iter().chain(line.split_whitespace())).unwrap().command
+    }
+
+    fn network_of(line: &str) -> Result<Network, String> {
+        let Command::Network(NetworkCommand::Create(args)) = parse(&format!("network create web {line}"))
+        else {
+            panic!("{line}")
+        };
+        network(&args).map_err(|fault| fault.line().replace("; see `linkspan help`", ""))
+    }
+
+    fn container_of(line: &str) -> Result<(Mode, Container), String> {
+        let Command::Run(args) = parse(&format!("run {line} true")) else { panic!("{line}") };
+        let wanted = container("web".parse().unwrap(), &args.endpoint);
+        wanted.map_err(|fault| fault.line().replace("; see `linkspan help`", ""))
+    }
+
+    fn endpoint_on(name: &str) -> Endpoint {
+        Endpoint::new(name.parse().unwrap())
+    }
+
+    fn web() -> Container {
+        Container::new("web".parse().unwrap())
+    }
+
+    #[test]
+    fn what_is_given_of_a_subnet_goes_to_that_of_its_family() {
+        let subnet = |text: &str| Subnet::new(text.parse().unwrap()).unwrap();
+        let v4 = subnet("10.0.0.0/24").with_gateway("10.0.0.9".parse().unwrap()).unwrap();
+        let v4 = v4.with_aux("r", "10.0.0.1".parse().unwrap()).unwrap();
+        let v6 = subnet("fd00::/64").with_range("fd00::/96".parse().unwrap()).unwrap();
+        let wanted = Network::bridge("web".parse().unwrap()).subnet(v4).subnet(v6);
+        let line = "--subnet fd00::/64 --ip-range fd00::/96 --subnet 10.0.0.0/24 --aux-address r=10.0.0.1 --gateway 10.0.0.9";
+        assert_eq!(network_of(line).unwrap(), wanted);
+        let wanted = Network::bridge("web".parse().unwrap()).ipv6().label("a", "b").label("c", "");
+        let wanted = wanted.mtu("1400".parse().unwrap()).link("br0".parse().unwrap());
+        assert_eq!(network_of("--ipv6 --label a=b --label c --mtu 1400 --bridge-name br0").unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_network_that_cannot_be_is_refused() {
+        let check =
+            |line: &str, expected: &str| assert_eq!(network_of(line).unwrap_err(), expected, "{line}");
+        check("--subnet 10.0.0.0/24 --subnet 10.0.1.0/24", "--subnet is given twice for IPv4");
+        check("--gateway 10.0.0.1", "--gateway 10.0.0.1 needs a --subnet of its family");
+        check(
+            "--subnet fd00::/64 --ip-range 10.0.0.0/24",
+            "--ip-range 10.0.0.0/24 needs a --subnet of its family",
+        );
+        check(
+            "--subnet 10.0.0.5/24",
+            "invalid value '10.0.0.5/24' for --subnet: subnet 10.0.0.5/24 has host bits set, 10.0.0.0/24 has not",
+        );
+        check(
+            "--subnet 10.0.0.0/24 --gateway 10.0.1.1",
+            "invalid value '10.0.1.1' for --gateway: address 10.0.1.1 is not in subnet 10.0.0.0/24",
+        );
+        check(
+            "--subnet 10.0.0.0/24 --aux-address a=10.0.0.1",
+            "invalid value 'a=10.0.0.1' for --aux-address: address 10.0.0.1 is the gateway",
+        );
+    }
+
+    #[test]
+    fn networks_are_joined_in_the_order_they_were_given() {
+        let check = |line: &str, mode: Mode, wanted: Container| {
+            assert_eq!(container_of(line).unwrap(), (mode, wanted), "{line}");
+        };
+        check("", Mode::Bridge, web().on(endpoint_on("bridge")));
+        check("--network b --network a", Mode::Bridge, web().on(endpoint_on("b")).on(endpoint_on("a")));
+        check("--network host", Mode::Host, web());
+        check("--network none", Mode::None, web());
+        check("--network container:db", Mode::Container("db".to_owned()), web());
+        let endpoint =
+            endpoint_on("a").address("10.0.0.2".parse().unwrap()).address("fd00::2".parse().unwrap());
+        let endpoint = endpoint.mac("02:42:0a:00:00:02".parse().unwrap()).link("net0".parse().unwrap());
+        let line = "--network a --ip 10.0.0.2 --ip fd00::2 --mac 02:42:0a:00:00:02 --ifname net0";
+        check(line, Mode::Bridge, web().on(endpoint));
+        let published = web()
+            .on(endpoint_on("bridge"))
+            .publish(Publish::tcp(80).at(8080))
+            .publish(Publish::tcp(81).at(8081));
+        check("-p 8080-8081:80-81", Mode::Bridge, published);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let check =
+            |line: &str, expected: &str| assert_eq!(container_of(line).unwrap_err(), expected, "{line}");
+        check("--network host -p 80", "--publish cannot be given with --network host");
+        check("--network none --ip 10.0.0.2", "--ip cannot be given with --network none");
+        check(
+            "--network container:x --mac 02:00:00:00:00:01",
+            "--mac cannot be given with --network container",
+        );
+        check("--network none --ifname eth5", "--ifname cannot be given with --network none");
+        check("--network host --network a", "--network host is given alone");
+        check("--network a --network none", "--network none is given alone");
+        check("--network a --network b --ip 10.0.0.2", "--ip belongs to one network, and 2 are given");
+        check("--ip 10.0.0.2 --ip 10.0.0.3", "--ip is given twice for IPv4");
+        let Command::Attach(args) = parse("attach web --pid 1 --network host") else { panic!("attach") };
+        let fault = attached("web".parse().unwrap(), &args.endpoint).unwrap_err();
+        assert_eq!((fault.status(), fault.line().contains("is for run, not for attach")), (2, true));
+    }
+}
