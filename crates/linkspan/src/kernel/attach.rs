@@ -94,15 +94,30 @@ impl Host {
         }
     }
 
-    /// Claims all or nothing, under a record that is there first and locked: a claim without one is free.
-    fn claim(&self, attempt: &Attempt<'_>) -> Result<(Record<AttachmentRecord>, Vec<HostPort>), Error> {
+    /// Claims all or nothing; what a dead container holds of it is released first.
+    fn claim(&self, attempt: &Attempt<'_>) -> Result<Claimed, Error> {
+        loop {
+            match self.try_claim(attempt)? {
+                Ok(claimed) => return Ok(claimed),
+                Err((_, holder)) if self.release_dead(holder)? => {}
+                Err((wish, holder)) => return Err(self.taken(&wish, holder)?),
+            }
+        }
+    }
+
+    /// Claims under a record that is there first and locked, since a claim without one is free; or says what
+    /// is held by whom.
+    fn try_claim(&self, attempt: &Attempt<'_>) -> Result<Result<Claimed, (Claim, AttachmentId)>, Error> {
         let Attempt { wanted, networks, plan, .. } = attempt;
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
         let id = plan.map_or_else(|| self.moment().map(AttachmentId::at), |plan| Ok(plan.attachment.id))?;
         let ports = self.choose_ports(wanted, claims.state())?;
         let wishes = attempt.claims(&ports);
-        let freed = self.conflicts(claims.state(), &wishes)?;
+        let freed = match self.conflicts(claims.state(), &wishes)? {
+            Ok(freed) => freed,
+            Err(held) => return Ok(Err(held)),
+        };
         self.try_ports(&ports)?;
         let networks = networks.iter().map(DefinedNetwork::id).collect();
         let name = wanted.name().clone();
@@ -111,22 +126,26 @@ impl Host {
         let claimed = wishes.into_iter().map(|claim| Entry::Claimed(id, claim));
         let entries: Vec<_> = freed.into_iter().map(Entry::Freed).chain(claimed).collect();
         match claims.commit(&entries) {
-            Ok(()) => Ok((record, ports)),
+            Ok(()) => Ok(Ok((record, ports))),
             Err(refused) => Err(Error::from(refused).after(record.remove().map_err(Error::from))),
         }
     }
 
-    /// Those without a record whose claims are in the way; one with a record is a refusal.
-    fn conflicts(&self, claims: &Claims, wishes: &[Claim]) -> Result<Vec<AttachmentId>, Error> {
+    /// Those without a record whose claims are in the way; or the first claim of one that has a record.
+    fn conflicts(
+        &self,
+        claims: &Claims,
+        wishes: &[Claim],
+    ) -> Result<Result<Vec<AttachmentId>, (Claim, AttachmentId)>, Error> {
         let mut freed = Vec::new();
         for wish in wishes {
             match claims.holder(wish) {
-                Some(holder) if self.run.is_alive(holder)? => return Err(self.taken(wish, holder)?),
+                Some(holder) if self.run.is_on_record(holder)? => return Ok(Err((wish.clone(), holder))),
                 Some(holder) => freed.push(holder),
                 None => {}
             }
         }
-        Ok(freed)
+        Ok(Ok(freed))
     }
 
     fn taken(&self, wish: &Claim, id: AttachmentId) -> Result<Error, Error> {
@@ -188,9 +207,9 @@ impl Host {
         Ok(change)
     }
 
-    /// A lease whose owner has no record is free; what cannot be read is not.
+    /// A lease whose owner has no record, or whose container is dead, is free; what cannot be read is not.
     fn owner_lives(&self, owner: &Owner) -> bool {
-        owner.as_str().parse().map_or(true, |id| self.run.is_alive(id).unwrap_or(true))
+        owner.as_str().parse().map_or(true, |id| self.is_alive(id).unwrap_or(true))
     }
 
     /// Looks at the bridges, at the names of the host ends, and into the container.
@@ -246,11 +265,16 @@ impl Host {
         let mut ledger = self.run.claims();
         let claims = ledger.lock()?;
         let ports = self.choose_ports(attempt.wanted, claims.state())?;
-        self.conflicts(claims.state(), &attempt.claims(&ports))?;
+        if let Err((wish, holder)) = self.conflicts(claims.state(), &attempt.claims(&ports))? {
+            return Err(self.taken(&wish, holder)?);
+        }
         self.try_ports(&ports)?;
         Ok(ports)
     }
 }
+
+/// A record that is locked, and the ports of the host that were claimed under it.
+type Claimed = (Record<AttachmentRecord>, Vec<HostPort>);
 
 /// One attach under way.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use crate::kernel::home::{file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::networks::Undone;
 use crate::plan;
-use crate::{Attachment, AttachmentId, ContainerName, Error, Residue};
+use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, Namespace, Residue};
 use linkspan_nat_rules::Change;
 use linkspan_records::{Record, Taken};
 
@@ -82,6 +82,39 @@ impl Host {
             self.run.book(*network).release_all(&owner(record.id))?;
         }
         self.free_claims(record.id)
+    }
+
+    /// Whether an attachment is on record and its container may still live.
+    pub(crate) fn is_alive(&self, id: AttachmentId) -> Result<bool, Error> {
+        match self.attachment(id)? {
+            Some(attachment) => Ok(!self.is_dead(&attachment)?),
+            // Under way, in the hands of someone who lives, or not there at all.
+            None => self.run.is_on_record(id),
+        }
+    }
+
+    /// Whether a container is gone without having been detached: its namespace is not where it was, or its
+    /// host ends are gone, which go with the namespace.
+    fn is_dead(&self, attachment: &Attachment) -> Result<bool, Error> {
+        let Namespace { cookie, place } = &attachment.namespace;
+        if let Some(place) = place {
+            return Ok(place.find()?.is_none_or(|netns| netns.cookie() != *cookie));
+        }
+        let Some(look) = plan::look_at(attachment) else { return Ok(false) };
+        let seen = self.links(|door| door.observe(&look, None))?;
+        let gone = |end: &AttachedEndpoint| !seen.host.links.contains_key(end.host_link.as_str());
+        Ok(attachment.endpoints.iter().all(gone))
+    }
+
+    /// Detaches a dead container, whose runtime never did, and says whether it was one.
+    pub(crate) fn release_dead(&self, id: AttachmentId) -> Result<bool, Error> {
+        let Some(record) = self.run.attachments.wait_record::<AttachmentRecord>(&file(id))? else {
+            return Ok(!self.run.is_on_record(id)?);
+        };
+        match &record.value().attachment {
+            Some(attachment) if self.is_dead(attachment)? => self.take_back(record).map(|()| true),
+            _ => Ok(false),
+        }
     }
 
     /// Tries once more to take back what is under way of a container that nobody is at work on.

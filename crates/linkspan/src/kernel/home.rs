@@ -201,7 +201,7 @@ impl Run {
     }
 
     /// Whether an attachment is on record or on its way there.
-    pub(crate) fn is_alive(&self, id: AttachmentId) -> Result<bool, Error> {
+    pub(crate) fn is_on_record(&self, id: AttachmentId) -> Result<bool, Error> {
         let there = |folder: &Folder| folder.peek_record::<AttachmentRecord>(&file(id)).map(|r| r.is_some());
         // Looked at last, since an attachment that is confirmed moves from one folder to the other.
         Ok(there(&self.pending)? || there(&self.attachments)?)

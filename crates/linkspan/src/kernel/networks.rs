@@ -150,6 +150,7 @@ impl Host {
         let there = self.state.find(name)?;
         let network = there.ok_or_else(|| Error::NoSuchNetwork { name: name.clone() })?;
         let _alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        self.release_dead_users(network.id)?;
         let by = self.users(network.id)?;
         if !by.is_empty() {
             return Err(Error::NetworkInUse { name: name.clone(), by });
@@ -162,6 +163,12 @@ impl Host {
             }
         };
         self.take_down(record, true)
+    }
+
+    fn release_dead_users(&self, network: NetworkId) -> Result<(), Error> {
+        let owners = self.run.book(network).owners()?;
+        let ids = owners.iter().filter_map(|owner| owner.as_str().parse().ok());
+        ids.into_iter().try_for_each(|id| self.release_dead(id).map(drop))
     }
 
     /// The containers on a network, but for those whose records are gone.
