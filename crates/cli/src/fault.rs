@@ -4,7 +4,6 @@ use linkspan::{Error, Left, lab};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
 
 /// Why a command did not do what it was told.
 #[derive(Debug, thiserror::Error)]
@@ -115,12 +114,6 @@ pub(crate) fn of_clap(error: &clap::Error) -> Fault {
     let lines = text.lines().map(str::trim).take_while(end).filter(helps);
     let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     Fault::Usage(one_line(line.strip_prefix("error: ").unwrap_or(&line)))
-}
-
-/// The status as the system takes it, after the line was written.
-pub(crate) fn exit(fault: &Fault, status: u8) -> ExitCode {
-    note(fault.line());
-    ExitCode::from(status)
 }
 
 /// Writes a line for the user beside the answer; where nobody reads, nobody is told.

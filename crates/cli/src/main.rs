@@ -23,37 +23,40 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(Cli { global, command: Command::Run(wanted) }) => {
-            let ended = Settings::of(global).and_then(|settings| run::run(&settings.open()?, &wanted));
-            ended.map_or_else(|fault| fault::exit(&fault, fault.status_of_run()), ExitCode::from)
-        }
         Ok(Cli { global, command }) => {
             let out = Output { json: global.json };
-            finish(Settings::of(global).and_then(|settings| perform(&settings, &command, out)))
+            let done = Settings::of(global).and_then(|settings| perform(&settings, &command, out));
+            let runs = matches!(command, Command::Run(_));
+            finish(done, |fault| if runs { fault.status_of_run() } else { fault.status() })
         }
-        Err(error) if error.use_stderr() => finish(Err(fault::of_clap(&error))),
-        Err(help) => finish(output::write(&help.render().to_string()).map_err(Fault::Print)),
+        Err(error) if error.use_stderr() => finish(Err(fault::of_clap(&error)), Fault::status),
+        Err(help) => {
+            finish(output::write(&help.render().to_string()).map(|()| 0).map_err(Fault::Print), Fault::status)
+        }
     }
 }
 
-fn finish(done: Result<(), Fault>) -> ExitCode {
-    done.map_or_else(|fault| fault::exit(&fault, fault.status()), |()| ExitCode::SUCCESS)
+/// Ends with the program's status, or with a line about the fault and its status.
+fn finish(done: Result<u8, Fault>, status: impl FnOnce(&Fault) -> u8) -> ExitCode {
+    ExitCode::from(done.unwrap_or_else(|fault| {
+        fault::note(fault.line());
+        status(&fault)
+    }))
 }
 
-fn perform(settings: &Settings, command: &Command, out: Output) -> Result<(), Fault> {
-    // The demo makes a host of its own, and has to come before anything that starts a thread.
-    if let Command::Demo = command {
-        return demo::demo(settings.builder(), out);
-    }
-    let host = settings.open()?;
-    match command {
-        Command::Network(command) => network::perform(&host, command, out),
-        Command::Attach(wanted) => container::attach(&host, wanted, out),
-        Command::Detach { name } => container::detach(&host, name, out),
-        Command::Ps => container::list(&host, out),
-        Command::Inspect { name } => container::inspect(&host, name, out),
-        Command::Port { name } => container::port(&host, name, out),
-        Command::Plan(planned) => plan::plan(&host, planned, out),
-        Command::Run(_) | Command::Demo => Ok(()),
-    }
+/// Each command opens the host that it works on.
+fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fault> {
+    let done = match command {
+        Command::Network(command) => network::perform(&settings.open()?, command, out),
+        Command::Attach(wanted) => container::attach(&settings.open()?, wanted, out),
+        Command::Detach { name } => container::detach(&settings.open()?, name, out),
+        Command::Run(wanted) => return run::run(&settings.open()?, wanted),
+        Command::Ps => container::list(&settings.open()?, out),
+        Command::Inspect { name } => container::inspect(&settings.open()?, name, out),
+        Command::Port { name } => container::port(&settings.open()?, name, out),
+        Command::Plan(planned) => plan::plan(&settings.open()?, planned, out),
+        // It makes a host of its own, before anything starts a thread.
+        Command::Demo => demo::demo(settings.builder(), out),
+    };
+    done.map(|()| 0)
 }

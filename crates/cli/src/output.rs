@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use ipnet::IpNet;
-use linkspan::{AttachedEndpoint, Attachment, DefinedNetwork, NetworkName, Published, Subnet};
+use linkspan::{AttachedEndpoint, Attachment, DefinedNetwork, NetworkName, Port, Published, Subnet};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -125,13 +125,27 @@ pub(crate) fn attachments(all: &[Attachment]) -> String {
             attachment.id().to_string(),
             list(endpoints.iter().map(AttachedEndpoint::network)),
             list(endpoints.iter().flat_map(AttachedEndpoint::addresses).map(IpNet::addr)),
-            list(attachment.published().iter().flat_map(|port| {
-                let inside = format!("->{}/{}", port.port(), port.protocol());
-                sockets(port).into_iter().map(move |socket| format!("{socket}{inside}"))
-            })),
+            list(attachment.published().chunk_by(follows).flat_map(range)),
         ]
     };
     table(["NAME", "ID", "NETWORKS", "ADDRESSES", "PORTS"], &all.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Whether two ports are neighbours of one range.
+fn follows(a: &Published, b: &Published) -> bool {
+    let next = |a: Port, b: Port| a.get().checked_add(1) == Some(b.get());
+    next(a.host_port(), b.host_port())
+        && next(a.port(), b.port())
+        && (a.protocol(), a.host_address(), a.to()) == (b.protocol(), b.host_address(), b.to())
+}
+
+/// A range as Docker lists it, once for each family.
+fn range(ports: &[Published]) -> Vec<String> {
+    let (Some(first), Some(last)) = (ports.first(), ports.last()) else { return Vec::new() };
+    let span = |first: Port, last: Port| if first == last { String::new() } else { format!("-{last}") };
+    let outside = span(first.host_port(), last.host_port());
+    let inside = format!("{}{}/{}", first.port(), span(first.port(), last.port()), first.protocol());
+    sockets(first).iter().map(|socket| format!("{socket}{outside}->{inside}")).collect()
 }
 
 /// `port`: a line for each port and family.
@@ -181,6 +195,13 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn published(address: Option<&str>, host_port: u16, port: u16) -> Published {
+        let value = json!({
+            "protocol": "tcp", "host_address": address, "host_port": host_port, "port": port, "to": ["10.88.0.2"],
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
     fn alone() -> Attachment {
         let value = json!({
             "id": "0000000000000001", "name": "x", "namespace": { "cookie": 8, "place": null },
@@ -208,6 +229,21 @@ x      0000000000000001   -          -                    -
 ";
         assert_eq!(attachments(&[attachment(), alone()]), expected);
         assert_eq!(attachments(&[]), "NAME   ID   NETWORKS   ADDRESSES   PORTS\n");
+    }
+
+    #[test]
+    fn neighbouring_ports_are_listed_as_a_range() {
+        let check = |ports: &[Published], expected: &str| {
+            assert_eq!(list(ports.chunk_by(follows).flat_map(range)), expected);
+        };
+        let at = |address, ports: &[(u16, u16)]| {
+            ports.iter().map(|(h, p)| published(address, *h, *p)).collect::<Vec<_>>()
+        };
+        check(&at(None, &[(8000, 80), (8001, 81), (8002, 82)]), "0.0.0.0:8000-8002->80-82/tcp");
+        check(&at(None, &[(8000, 80), (8001, 80)]), "0.0.0.0:8000->80/tcp, 0.0.0.0:8001->80/tcp");
+        check(&at(Some("::1"), &[(65535, 1), (1, 2)]), "[::1]:65535->1/tcp, [::1]:1->2/tcp");
+        let both = [published(None, 1, 1), published(Some("127.0.0.1"), 2, 2)];
+        check(&both, "0.0.0.0:1->1/tcp, 127.0.0.1:2->2/tcp");
     }
 
     #[test]

@@ -28,7 +28,7 @@ const PUBLISHED: u16 = 8080;
 pub(crate) fn demo(builder: Builder, out: Output) -> Result<(), Fault> {
     let lab = Lab::enter()?;
     let host = builder.open()?;
-    let before = host.view(None)?.lines();
+    let before = everything(&host)?;
     let mut clock = Clock::default();
     let stage = Stage::set(&host, &lab, &mut clock)?;
     let asked = stage.ask_all()?;
@@ -38,7 +38,7 @@ pub(crate) fn demo(builder: Builder, out: Output) -> Result<(), Fault> {
     let Stage { network, web, client, .. } = stage;
     let (web, client) = (web.strike(&host, &mut clock)?, client.strike(&host, &mut clock)?);
     clock.time("remove the network", || host.remove_network(network.name()))?;
-    let (changes, forwarding) = differences(&before, &host.view(None)?.lines());
+    let (changes, forwarding) = differences(&before, &everything(&host)?);
     let timed = clock.timed;
     let report =
         Report { remote, host: here, network, web, client, asked, rules, timed, forwarding, changes };
@@ -54,6 +54,14 @@ fn judge(report: Report) -> Result<(), Fault> {
         0 => Err(Fault::DemoResidue { lines: report.changes }),
         _ => Err(Fault::DemoAnswers { wrong, asked: report.asked.len() }),
     }
+}
+
+/// Links, addresses, routes and rules of the host, and what is on record.
+fn everything(host: &Host) -> Result<BTreeSet<String>, Error> {
+    let mut lines = host.view(None)?.lines();
+    lines.extend(host.networks()?.iter().map(|network| format!("record of network {}", network.name())));
+    lines.extend(host.attachments()?.iter().map(|attachment| format!("record of {}", attachment.name())));
+    Ok(lines)
 }
 
 /// What the host has more or less than before, and whether forwarding was switched on, which stays.
