@@ -1,6 +1,7 @@
 use ipnet::IpNet;
 use linkspan_net_types::IfName;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the rules have to know of a network: its bridge, its subnets, and who may pass.
@@ -23,11 +24,13 @@ pub struct Network {
     access: Access,
     neighbours: bool,
     egress: Egress,
+    #[serde(default)]
+    trusted: BTreeSet<IfName>,
 }
 
 impl Network {
     /// The network of this bridge: no subnets, [`Access::Nat`], [`Egress::Masquerade`], neighbours that
-    /// reach each other.
+    /// reach each other, no link that is trusted.
     pub const fn new(bridge: IfName) -> Self {
         Self {
             bridge,
@@ -35,6 +38,7 @@ impl Network {
             access: Access::Nat,
             neighbours: true,
             egress: Egress::Masquerade,
+            trusted: BTreeSet::new(),
         }
     }
 
@@ -66,6 +70,16 @@ impl Network {
         self
     }
 
+    /// The same with one more link of the host from which every port is reached by the container's own
+    /// address, as from the host itself.
+    ///
+    /// It means something for [`Access::Nat`]: the others open what they open to every link.
+    #[must_use]
+    pub fn with_trusted(mut self, link: IfName) -> Self {
+        self.trusted.insert(link);
+        self
+    }
+
     /// Its bridge, which is what identifies it.
     pub const fn bridge(&self) -> IfName {
         self.bridge
@@ -89,6 +103,11 @@ impl Network {
     /// How its containers look from outside.
     pub const fn egress(&self) -> Egress {
         self.egress
+    }
+
+    /// The links of the host from which its containers are reached by their own addresses.
+    pub fn trusted(&self) -> impl Iterator<Item = IfName> + '_ {
+        self.trusted.iter().copied().filter(|_| self.access == Access::Nat)
     }
 
     /// What becomes of the source address of a packet that leaves this subnet; `None` where it is kept.

@@ -111,11 +111,18 @@ impl Writer<'_> {
             let host_only = host_only.into_iter().filter(|_| self.family == Family::V4);
             host_only.chain([from.then(Act::Return)])
         });
-        let guarded = self.each(|network| {
+        let guarded = |network: &Network| {
             let subnets = self.family.subnets(network).filter(|_| network.is_guarded());
-            subnets.map(|s| any().target(s).off_host().then(Act::Drop)).collect::<Vec<_>>()
+            subnets.map(|subnet| any().target(subnet)).collect::<Vec<_>>()
+        };
+        let trusted = self.each(|network| {
+            let pass = |to: Line| network.trusted().map(move |link| to.from(link).then(Act::Return));
+            guarded(network).into_iter().flat_map(pass).collect::<Vec<_>>()
         });
-        [inside, guarded].concat()
+        let shut = self.each(|network| {
+            guarded(network).into_iter().map(|to| to.off_host().then(Act::Drop)).collect::<Vec<_>>()
+        });
+        [inside, trusted, shut].concat()
     }
 
     /// What forbids by the source comes before what allows by the target; what leaves our bridges for
@@ -139,13 +146,23 @@ impl Writer<'_> {
         match network.access() {
             Access::Internal => Vec::new(),
             Access::Unprotected => vec![answers, to.then(Act::Accept)],
-            Access::Nat => vec![answers, to.state(State::Published).then(Act::Accept), to.then(Act::Drop)],
+            Access::Nat => {
+                let published = to.state(State::Published).then(Act::Accept);
+                let trusted = self.trusted(network);
+                [answers, published].into_iter().chain(trusted).chain([to.then(Act::Drop)]).collect()
+            }
             Access::Routed => {
                 let icmp = to.carries(self.family.icmp()).then(Act::Accept);
                 let opened = self.opened(network.bridge());
                 [answers, icmp].into_iter().chain(opened).chain([to.then(Act::Drop)]).collect()
             }
         }
+    }
+
+    /// From the links that a network trusts.
+    fn trusted(&self, network: &Network) -> impl Iterator<Item = String> {
+        let to = self.family.subnets(network).map(|subnet| any().target(subnet).to(network.bridge()));
+        to.flat_map(|to| network.trusted().map(move |link| to.from(link).then(Act::Accept)))
     }
 
     /// The published ports of a routed network.

@@ -18,6 +18,8 @@ pub enum Set {
     Own4,
     /// The subnets whose containers cannot be reached from outside by their own addresses.
     Guard4,
+    /// Each subnet with a link of the host from which its containers are reached by their own addresses.
+    Trusted4,
     /// The subnets that are masqueraded.
     Masq4,
     /// The published ports of routed networks.
@@ -32,6 +34,8 @@ pub enum Set {
     Own6,
     /// The subnets whose containers cannot be reached from outside by their own addresses.
     Guard6,
+    /// Each subnet with a link of the host from which its containers are reached by their own addresses.
+    Trusted6,
     /// The subnets that are masqueraded.
     Masq6,
     /// The published ports of routed networks.
@@ -147,8 +151,8 @@ impl Element {
 impl Slot {
     /// The subnet and the bridge that it joins, where it is of [`Set::Own4`] or [`Set::Own6`].
     pub(crate) fn owned(&self) -> Option<(IpNet, IfName)> {
-        match *self.key {
-            [Cell::Subnet(subnet), Cell::Link(bridge)] => Some((subnet, bridge)),
+        match (self.set, &*self.key) {
+            (Set::Own4 | Set::Own6, &[Cell::Subnet(subnet), Cell::Link(bridge)]) => Some((subnet, bridge)),
             _ => None,
         }
     }
@@ -161,10 +165,15 @@ impl Slot {
         }
     }
 
+    const fn is_trust(&self) -> bool {
+        matches!(self.set, Set::Trusted4 | Set::Trusted6)
+    }
+
     /// Whether it speaks of this network's bridge or of one of its subnets.
     pub(crate) fn concerns(&self, network: &Network) -> bool {
         self.key.iter().any(|cell| match cell {
-            Cell::Link(name) => *name == network.bridge(),
+            // A link that another network trusts may be this one's bridge.
+            Cell::Link(name) => *name == network.bridge() && !self.is_trust(),
             Cell::Subnet(subnet) => network.subnets().any(|own| own == *subnet),
             _ => false,
         })
@@ -191,6 +200,8 @@ fn of_subnet(network: &Network, subnet: IpNet, all: &mut Vec<Element>) {
     if network.is_guarded() {
         all.push(member(of(Set::Guard4, Set::Guard6), &[cell]));
     }
+    let trusted = network.trusted().map(|link| [cell, Cell::Link(link)]);
+    all.extend(trusted.map(|key| member(of(Set::Trusted4, Set::Trusted6), &key)));
     match network.source(subnet) {
         Some(Source::Masqueraded) => all.push(member(of(Set::Masq4, Set::Masq6), &[cell])),
         Some(Source::Fixed(to)) => all.push(leads(of(Set::Snat4, Set::Snat6), &[cell], Value::Address(to))),

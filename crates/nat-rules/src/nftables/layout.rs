@@ -6,7 +6,7 @@ use super::Set;
 
 /// The version of the layout, which the table carries as its comment; another set, chain or rule is another
 /// version.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// A part of a set's key or of what it leads to, with the datatype numbers that nft gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,11 +62,12 @@ const fn map(name: &'static str, key: &'static [Type], leads: Leads) -> Shape {
 
 impl Set {
     /// In the order in which they are made.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Bridges,
         Self::Internal,
         Self::Own4,
         Self::Guard4,
+        Self::Trusted4,
         Self::Masq4,
         Self::Open4,
         Self::Pub4,
@@ -74,6 +75,7 @@ impl Set {
         Self::Snat4,
         Self::Own6,
         Self::Guard6,
+        Self::Trusted6,
         Self::Masq6,
         Self::Open6,
         Self::Pub6,
@@ -92,6 +94,8 @@ impl Set {
             Self::Own6 => subnets("own6", &[Address6, Link]),
             Self::Guard4 => subnets("guard4", &[Address4]),
             Self::Guard6 => subnets("guard6", &[Address6]),
+            Self::Trusted4 => subnets("trusted4", &[Address4, Link]),
+            Self::Trusted6 => subnets("trusted6", &[Address6, Link]),
             Self::Masq4 => subnets("masq4", &[Address4]),
             Self::Masq6 => subnets("masq6", &[Address6]),
             Self::Open4 => set("open4", &[Address4, Protocol, Port]),
@@ -270,9 +274,14 @@ impl Chain {
 const DNAT_ONLY: &[Rule] = &[rule(&[Match::Published], Act::Accept), rule(&[], Act::Drop)];
 
 /// To a network behind address translation. That the port was translated, not which port it is, lets a
-/// packet in: one that was sent to the container's own address is not accepted.
-const TO_NAT: &[Rule] =
-    &[rule(&[Match::Answer], Act::Accept), rule(&[Match::Published], Act::Accept), rule(&[], Act::Drop)];
+/// packet in: one that was sent to the container's own address is not accepted, but from a trusted link.
+const TO_NAT: &[Rule] = &[
+    rule(&[Match::Answer], Act::Accept),
+    rule(&[Match::Published], Act::Accept),
+    rule(&[Match::In(&[Field::Target4, Field::In], Set::Trusted4)], Act::Accept),
+    rule(&[Match::In(&[Field::Target6, Field::In], Set::Trusted6)], Act::Accept),
+    rule(&[], Act::Drop),
+];
 
 /// To a network without address translation.
 const TO_ROUTED: &[Rule] = &[
@@ -300,15 +309,20 @@ const LOOPBACK6_TARGET: Match =
     Match::Begins(Field::Target6, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], "::1");
 const FROM_BRIDGE: Match = Match::In(&[Field::In], Set::Bridges);
 const FROM_OUTSIDE: Match = Match::NotIn(&[Field::In], Set::Bridges);
+const TO_GUARDED4: Match = Match::In(&[Field::Target4], Set::Guard4);
+const TO_GUARDED6: Match = Match::In(&[Field::Target6], Set::Guard6);
+const FROM_UNTRUSTED4: Match = Match::NotIn(&[Field::Target4, Field::In], Set::Trusted4);
+const FROM_UNTRUSTED6: Match = Match::NotIn(&[Field::Target6, Field::In], Set::Trusted6);
 
 /// Before connection tracking. With `route_localnet` on a bridge, its containers could reach what the host
 /// serves on 127.0.0.0/8, and use a loopback address as their source. From outside, a container's own
-/// address is answered by nothing; the gateway's, which is in the same subnet, stays open.
+/// address is answered by nothing, but on a trusted link; the gateway's, which is in the same subnet, stays
+/// open.
 const EARLY: &[Rule] = &[
     rule(&[FROM_BRIDGE, LOOPBACK_TARGET], Act::Drop),
     rule(&[FROM_BRIDGE, LOOPBACK_SOURCE], Act::Drop),
-    rule(&[FROM_OUTSIDE, Match::In(&[Field::Target4], Set::Guard4), Match::NotToHost], Act::Drop),
-    rule(&[FROM_OUTSIDE, Match::In(&[Field::Target6], Set::Guard6), Match::NotToHost], Act::Drop),
+    rule(&[FROM_OUTSIDE, TO_GUARDED4, Match::NotToHost, FROM_UNTRUSTED4], Act::Drop),
+    rule(&[FROM_OUTSIDE, TO_GUARDED6, Match::NotToHost, FROM_UNTRUSTED6], Act::Drop),
 ];
 
 /// The user's rules come first. What forbids by the source comes before what allows by the target: an

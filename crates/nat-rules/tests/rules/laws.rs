@@ -29,11 +29,13 @@ fn egress() -> impl Strategy<Value = Egress> {
 
 /// The network of this number; two numbers are two bridges and disjoint subnets.
 fn network(number: u8) -> impl Strategy<Value = Network> {
-    (access(), egress(), any::<(bool, bool, bool)>()).prop_map(
-        move |(access, egress, (v4, v6, neighbours))| {
+    (access(), egress(), any::<(bool, bool, bool, bool, bool)>()).prop_map(
+        move |(access, egress, (v4, v6, neighbours, uplink, other))| {
             let four = v4.then(|| format!("10.{number}.0.0/16").parse().unwrap());
             let six = v6.then(|| format!("fd00:{number:x}::/64").parse().unwrap());
             let fresh = Network::new(format!("ls-{number}").parse().unwrap());
+            let trusted = [(uplink, "eth1"), (other, "ls-1")].into_iter().filter(|(on, _)| *on);
+            let fresh = trusted.fold(fresh, |n, (_, link)| n.with_trusted(link.parse().unwrap()));
             four.into_iter()
                 .chain(six)
                 .fold(fresh, Network::with_subnet)

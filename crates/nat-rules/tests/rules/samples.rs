@@ -22,7 +22,8 @@ pub(crate) fn all() -> Vec<Sample> {
         sample("no-neighbours", quiet(Change::new())),
         sample("routed", routed(Change::new())),
         sample("unprotected", open(Change::new())),
-        sample("everything", open(routed(quiet(internal(kept(fixed(nat(Change::new())))))))),
+        sample("trusted", trusted(Change::new())),
+        sample("everything", trusted(open(routed(quiet(internal(kept(fixed(nat(Change::new()))))))))),
     ]
 }
 
@@ -89,4 +90,12 @@ fn routed(change: Change) -> Change {
 
 fn open(change: Change) -> Change {
     change.add_network(network("ls-5fc7e38b", &["10.88.6.0/24"]).with_access(Access::Unprotected))
+}
+
+fn trusted(change: Change) -> Change {
+    let own = network("ls-77d0c1ab", &["10.88.10.0/24", "fd88:10::/64"]);
+    let keeps = network("ls-2f6b9e04", &["10.88.11.0/24"]).with_egress(Egress::Keep);
+    change
+        .add_network(own.with_trusted("eth1".parse().unwrap()).with_trusted("wg0".parse().unwrap()))
+        .add_network(keeps.with_trusted("eth1".parse().unwrap()))
 }
