@@ -20,8 +20,10 @@ pub(crate) fn run(host: &Host, args: &Run) -> Result<u8, Fault> {
     let prepared = host.prepare(&mode, &container, args.hostname.clone())?;
     let id = prepared.attachment().map(linkspan::Attachment::id);
     let ended = supervise(host, &prepared, &args.command, &mut signals);
+    // The namespace is held meanwhile, so that no link of it goes while it is looked at.
+    let detached = id.map_or(Ok(()), |id| host.detach(id).map(drop));
     drop(prepared);
-    id.map_or(Ok(()), |id| host.detach(id).map(drop))?;
+    detached?;
     ended
 }
 
