@@ -1,8 +1,5 @@
 //! The words that the command takes; every value is parsed here, once.
 
-// These comments are what `--help` prints, where brackets are no links.
-#![allow(rustdoc::broken_intra_doc_links)]
-
 use crate::fault::chain;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
