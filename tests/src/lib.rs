@@ -21,6 +21,8 @@ mod traffic;
 mod world;
 
 #[cfg(test)]
+mod command;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod isolation;
