@@ -42,7 +42,12 @@ fn looked_at(socket: &mut Socket, look: &Look) -> Result<BTreeMap<String, Link>,
     let mut names: Names = found.iter().map(|told| (told.index, told.name.clone())).collect();
     let mut links = BTreeMap::new();
     for Told { index, name, master, mut link } in found {
-        link.addresses = addresses(socket, Some(index))?.remove(&index).unwrap_or_default();
+        link.addresses = match addresses(socket, Some(index)) {
+            Ok(mut addresses) => addresses.remove(&index).unwrap_or_default(),
+            // It went with its container's namespace between the two questions.
+            Err(refused) if is_absent(&refused) => continue,
+            Err(refused) => return Err(refused),
+        };
         link.master = master.map(|master| name_of(socket, &mut names, master)).transpose()?.flatten();
         if let (true, LinkKind::Bridge(facts)) = (look.counts_ports(), &mut link.kind) {
             facts.ports = Some(count_ports(socket, index)?);
@@ -50,6 +55,10 @@ fn looked_at(socket: &mut Socket, look: &Look) -> Result<BTreeMap<String, Link>,
         links.insert(name, link);
     }
     Ok(links)
+}
+
+fn is_absent(refused: &Error) -> bool {
+    matches!(refused, Error::Look { source, .. } if source.errno() == Some(Errno::ENODEV))
 }
 
 fn name_of(socket: &mut Socket, names: &mut Names, index: IfIndex) -> Result<Option<String>, Error> {
