@@ -130,14 +130,21 @@ impl Host {
     }
 
     /// Takes back what dead processes left under way; what a live one is at is left alone.
+    ///
+    /// What stays of it is on record still, for the next one; it is no reason to refuse this one's work.
     pub(crate) fn repair(&self) -> Result<(), Error> {
         let pending = self.run.pending.names()?;
+        let mut repaired = false;
         for name in pending.iter().filter(|name| network_of(name).is_none()) {
             if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)? {
-                // What stays is on record still, for the next one; it is no reason to refuse this one's work.
-                let _ = self.take_back(record);
+                repaired |= self.take_back(record).is_ok();
             }
         }
-        self.repair_networks(&pending)
+        self.repair_networks(&pending)?;
+        if repaired {
+            // It may have been the default network's last one.
+            let _ = self.retire_default();
+        }
+        Ok(())
     }
 }

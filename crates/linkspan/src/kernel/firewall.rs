@@ -20,6 +20,15 @@ impl Rules {
         Self { instance, firewall, idle: Mutex::new(Vec::new()) }
     }
 
+    /// Finds out whether the firewall can be spoken to at all.
+    pub(crate) fn probe(&self, host: BorrowedFd<'_>) -> Result<(), Error> {
+        match self.firewall {
+            Firewall::Iptables => Iptables::open_in(self.instance, host)?.look().map(drop),
+            // A refusal of nftables comes with the first change, and leaves nothing.
+            Firewall::Nftables | Firewall::None => Ok(()),
+        }
+    }
+
     /// Performs the change; iptables is rewritten whole, so its caller holds the lock of the rules.
     pub(crate) fn change(
         &self,

@@ -9,7 +9,7 @@ use crate::{
 };
 use linkspan_nat_rules::Change;
 use linkspan_net_types::{IfName, Mtu};
-use linkspan_records::{Access, Lock, Record, Taken};
+use linkspan_records::{Access, FileName, Lock, Record, Taken};
 use linkspan_veth_bridge::{self as links, Look, Seen, Snapshot};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -41,6 +41,9 @@ impl Host {
     /// [`Error::NetworkExists`], [`Error::NetworkReserved`], [`Error::SubnetOverlap`],
     /// [`Error::LinkTaken`], [`Error::Links`] where the name of its bridge is another link's.
     pub fn create_network(&self, wanted: &Network) -> Result<DefinedNetwork, Error> {
+        if wanted.name().is_reserved() {
+            return Err(Error::NetworkReserved { name: wanted.name().clone() });
+        }
         let here = self.enter()?;
         let exists = |there: &DefinedNetwork| Err(Error::NetworkExists { name: there.name.clone() });
         let done = self.define(wanted, exists);
@@ -210,6 +213,8 @@ impl Host {
         if let Taken::Here(record) = self.run.up.take_record::<NetworkRecord>(&name)? {
             return self.make_network(record.value());
         }
+        // Programs that are missing are found out before there is anything to take back.
+        self.rules.probe(self.netns.as_fd())?;
         let (draft, _) = self.draft(network)?;
         let mut record = self.run.pending.create_record(&name, NetworkRecord { forget, ..draft })?;
         let define = if forget { self.state.define(network) } else { Ok(()) };
@@ -338,7 +343,7 @@ impl Host {
     }
 
     /// Takes back what dead processes left of networks.
-    pub(crate) fn repair_networks(&self, pending: &[linkspan_records::FileName]) -> Result<(), Error> {
+    pub(crate) fn repair_networks(&self, pending: &[FileName]) -> Result<(), Error> {
         for network in pending.iter().filter_map(network_of) {
             // Whoever works on a network has it alone for so long.
             if let Some(_alone) = self.run.try_lock_network(network)? {
