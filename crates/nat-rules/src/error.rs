@@ -59,8 +59,8 @@ pub enum Error {
         /// The name.
         instance: Instance,
     },
-    /// The table was made by a version with other rules; once it is removed it can be made again.
-    #[error("table `inet {instance}` has layout {seen}, not {}", crate::nftables::LAYOUT)]
+    /// The table was written by a newer version, with rules that this one does not know.
+    #[error("table `inet {instance}` has layout {seen}, which is newer than {}", crate::nftables::LAYOUT)]
     Layout {
         /// The name of the table.
         instance: Instance,
@@ -126,7 +126,7 @@ impl Error {
     /// look may help.
     pub fn is_overtaken(&self) -> bool {
         match self {
-            Self::Overtaken { .. } => true,
+            Self::Overtaken { .. } | Self::Netlink(linkspan_netlink::Error::Unsteady) => true,
             Self::Refused { source, .. } => {
                 matches!(*source, Errno::ENOENT | Errno::EEXIST | Errno::EBUSY)
             }

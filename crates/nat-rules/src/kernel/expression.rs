@@ -9,8 +9,8 @@ use crate::nftables::{Chain, Set};
 use linkspan_netlink::Body;
 
 /// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
-const NAME: u16 = 1;
-const DATA: u16 = 2;
+pub(super) const NAME: u16 = 1;
+pub(super) const DATA: u16 = 2;
 /// `NFTA_DATA_VALUE`.
 const VALUE: u16 = 1;
 
@@ -70,6 +70,11 @@ impl Register {
     /// The first register behind a value of this many bytes.
     const fn behind(self, bytes: u32) -> Self {
         Self(self.0 + bytes.div_ceil(4))
+    }
+
+    /// Its number as the kernel lists it: where one of 16 bytes begins, it is that one, `NFT_REG_1` to `_4`.
+    const fn number(self) -> u32 {
+        if self.0.is_multiple_of(4) { self.0.saturating_sub(4) / 4 } else { self.0 }
     }
 }
 
@@ -153,7 +158,7 @@ impl Writer<'_, '_> {
     /// NFTA_META_DREG, NFTA_META_KEY.
     fn meta(&mut self, key: u32, to: Register) {
         self.expression("meta", |body| {
-            body.be32(1, to.0);
+            body.be32(1, to.number());
             body.be32(2, key);
         });
     }
@@ -162,7 +167,7 @@ impl Writer<'_, '_> {
     fn load_octets(&mut self, field: Field, length: u32, to: Register) {
         let (base, offset) = field.place();
         self.expression("payload", |body| {
-            body.be32(1, to.0);
+            body.be32(1, to.number());
             body.be32(2, base);
             body.be32(3, offset);
             body.be32(4, length);
@@ -172,7 +177,7 @@ impl Writer<'_, '_> {
     /// NFTA_CMP_SREG, _OP, _DATA.
     fn compare(&mut self, how: u32, with: &[u8]) {
         self.expression("cmp", |body| {
-            body.be32(1, Register::FIRST.0);
+            body.be32(1, Register::FIRST.number());
             body.be32(2, how);
             body.nest(3, |body| body.attr(VALUE, with));
         });
@@ -188,9 +193,9 @@ impl Writer<'_, '_> {
         }
         self.expression("lookup", |body| {
             body.text(1, set.as_str());
-            body.be32(2, Register::FIRST.0);
+            body.be32(2, Register::FIRST.number());
             if let Some(to) = to {
-                body.be32(3, to.0);
+                body.be32(3, to.number());
             }
             if inverted {
                 body.be32(5, INVERTED);
@@ -204,10 +209,10 @@ impl Writer<'_, '_> {
         self.expression("nat", |body| {
             body.be32(1, kind);
             body.be32(2, family.into());
-            body.be32(3, Register::FIRST.0);
+            body.be32(3, Register::FIRST.number());
             if kind == DNAT {
                 let address = if family == IPV4 { 4 } else { 16 };
-                body.be32(5, Register::FIRST.behind(address).0);
+                body.be32(5, Register::FIRST.behind(address).number());
             }
         });
     }
@@ -215,7 +220,7 @@ impl Writer<'_, '_> {
     /// NFTA_FIB_DREG, _RESULT, _FLAGS.
     fn target_is_local(&mut self, how: u32) {
         self.expression("fib", |body| {
-            body.be32(1, Register::FIRST.0);
+            body.be32(1, Register::FIRST.number());
             body.be32(2, ADDRESS_TYPE);
             body.be32(3, OF_TARGET);
         });
@@ -225,12 +230,12 @@ impl Writer<'_, '_> {
     /// NFTA_CT_DREG, _KEY; NFTA_BITWISE_SREG, _DREG, _LEN, _MASK, _XOR.
     fn connection_has(&mut self, key: u32, any_of: u32) {
         self.expression("ct", |body| {
-            body.be32(1, Register::FIRST.0);
+            body.be32(1, Register::FIRST.number());
             body.be32(2, key);
         });
         self.expression("bitwise", |body| {
-            body.be32(1, Register::FIRST.0);
-            body.be32(2, Register::FIRST.0);
+            body.be32(1, Register::FIRST.number());
+            body.be32(2, Register::FIRST.number());
             body.be32(3, 4);
             body.nest(4, |body| body.attr(VALUE, &any_of.to_ne_bytes()));
             body.nest(5, |body| body.attr(VALUE, &[0; 4]));
@@ -242,7 +247,7 @@ impl Writer<'_, '_> {
     fn decide(&mut self, code: i32, chain: Option<Chain>, instance: Instance) {
         let name = chain.map(|chain| Named { chain, instance }.to_string());
         self.expression("immediate", |body| {
-            body.be32(1, Register::VERDICT.0);
+            body.be32(1, Register::VERDICT.number());
             body.nest(2, |body| verdict(body, verdict_of(code), name.as_deref()));
         });
     }

@@ -17,6 +17,7 @@
 mod element;
 mod expression;
 mod iptables;
+mod listed;
 mod nftables;
 mod table;
 

@@ -1,7 +1,8 @@
 use super::element;
+use super::listed::{self, Listed};
 use super::table::{self, named};
 use super::{HEADER, inet};
-use crate::nftables::text::Named;
+use crate::nftables::text::{Named, marker, read_marker};
 use crate::nftables::{Chain, Element, LAYOUT, Plan, Seen, Set, Slot, Step, Table, Value, plan, reconcile};
 use crate::{Change, Error, Instance, Ruleset};
 use linkspan_net_types::Errno;
@@ -34,8 +35,9 @@ const ATTEMPTS: usize = 100;
 pub struct Nftables {
     instance: Instance,
     socket: Socket,
-    /// The table was ours at the last look, and nothing was refused since.
-    stands: bool,
+    /// The chain that said the layout at the last look. Transactions are void without it, so a table that
+    /// was seen once need not be looked at again.
+    marker: Option<u64>,
 }
 
 impl Nftables {
@@ -44,7 +46,7 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open(instance: Instance) -> Result<Self, Error> {
-        Ok(Self { instance, socket: Socket::open(Family::Netfilter)?, stands: false })
+        Ok(Self { instance, socket: Socket::open(Family::Netfilter)?, marker: None })
     }
 
     /// Opens the nftables of this network namespace; changes nothing.
@@ -52,7 +54,7 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open_in(instance: Instance, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
-        Ok(Self { instance, socket: Socket::open_in(namespace, Family::Netfilter)?, stands: false })
+        Ok(Self { instance, socket: Socket::open_in(namespace, Family::Netfilter)?, marker: None })
     }
 
     /// Sees just what concerns a change. Of ports it asks one by one, so what else is published does not
@@ -63,11 +65,15 @@ impl Nftables {
     /// [`Error::Netlink`].
     pub fn look(&mut self, change: &Change) -> Result<Seen, Error> {
         let networks = !change.added().is_empty() || !change.removed().is_empty();
-        let generation = self.generation(networks)?;
-        let table = if self.stands && !networks { OURS } else { self.table(networks)? };
-        let mut seen = Seen { table, generation, ..Seen::default() };
-        if !matches!(seen.table(), Table::Ours { .. }) {
-            return Ok(seen);
+        let mut seen = match self.marker.filter(|_| !networks) {
+            Some(marker) => Seen { table: OURS, marker: Some(marker), ..Seen::default() },
+            None => self.look_at_table(networks)?,
+        };
+        match seen.table() {
+            Table::Ours { layout, .. } if layout > LAYOUT => return Ok(seen),
+            Table::Ours { layout, .. } if layout < LAYOUT => self.look_at_chains(&mut seen)?,
+            Table::Ours { .. } => {}
+            _ => return Ok(seen),
         }
         if networks {
             let of_networks = Set::ALL.into_iter().filter(|set| !set.holds_ports());
@@ -92,11 +98,10 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn look_at_all(&mut self) -> Result<Seen, Error> {
-        let generation = self.generation(true)?;
-        let mut seen = Seen { table: self.table(true)?, generation, ..Seen::default() };
-        if matches!(seen.table(), Table::Ours { .. }) {
+        let mut seen = self.look_at_table(true)?;
+        if matches!(seen.table(), Table::Ours { layout, .. } if layout <= LAYOUT) {
             Set::ALL.into_iter().try_for_each(|set| self.list(set, &mut seen.elements))?;
-            seen.damaged = self.damaged()?;
+            self.look_at_chains(&mut seen)?;
         }
         Ok(seen)
     }
@@ -114,7 +119,7 @@ impl Nftables {
         match self.socket.send(&mut batch) {
             Ok(()) => Ok(()),
             Err(linkspan_netlink::Error::Refused(refusals)) => {
-                self.stands = false;
+                self.marker = None;
                 Err(refused(refusals, plan, &steps))
             }
             Err(e) => Err(e.into()),
@@ -145,73 +150,90 @@ impl Nftables {
     ) -> Result<Plan, Error> {
         let mut attempt = 1;
         loop {
-            let plan = decide(self)?;
-            match self.apply(&plan) {
+            match decide(self).and_then(|plan| self.apply(&plan).map(|()| plan)) {
                 Err(e) if e.is_overtaken() && attempt < ATTEMPTS => attempt += 1,
-                done => return done.map(|()| plan),
+                done => return done,
             }
         }
     }
 
-    /// The number of the kernel's latest transaction, where it is wanted.
-    fn generation(&mut self, wanted: bool) -> Result<Option<u32>, Error> {
-        if !wanted {
-            return Ok(None);
-        }
+    /// The number of the kernel's latest transaction.
+    fn generation(&mut self) -> Result<Option<u32>, Error> {
         let replies = self.question(GET_GENERATION, Flags::NONE, |body| body.bytes(&[0; HEADER]))?;
         Ok(replies.iter().find_map(|reply| reply.attributes(HEADER).get(GENERATION)?.be32()))
     }
 
-    fn table(&mut self, with_user_rules: bool) -> Result<Table, Error> {
+    /// Sees whose the table is, and its layout.
+    fn look_at_table(&mut self, with_user_rules: bool) -> Result<Seen, Error> {
         let instance = self.instance;
-        let table = match self.question(table::GET_TABLE, Flags::NONE, |body| named(body, instance)) {
-            Ok(replies) => match replies.first().and_then(table::layout) {
-                Some(layout) => Table::Ours { layout, user_rules: with_user_rules && self.has_user_rules()? },
-                None => Table::Foreign,
-            },
-            Err(e) if e.errno() == Some(Errno::ENOENT) => Table::Absent,
-            Err(e) => return Err(e.into()),
-        };
-        self.stands = matches!(table, Table::Ours { layout: LAYOUT, .. });
-        Ok(table)
+        self.marker = None;
+        let mut seen = Seen { generation: self.generation()?, ..Seen::default() };
+        let replies = self.question(table::GET_TABLE, Flags::NONE, |body| named(body, instance));
+        let Some(ours) = present(replies)?.first().map(table::is_ours) else { return Ok(seen) };
+        if !ours {
+            return Ok(Seen { table: Table::Foreign, ..seen });
+        }
+        let layout = self.layout()?;
+        let user_rules = with_user_rules && !self.rules(Some(Chain::User))?.is_empty();
+        seen.table = Table::Ours { layout, user_rules };
+        seen.marker = self.marker;
+        Ok(seen)
     }
 
-    fn has_user_rules(&mut self) -> Result<bool, Error> {
-        Ok(self.rules(Some(Chain::User))?.values().any(|&rules| rules > 0))
+    /// The layout that the table says it has: the newest one, and 0 where it says nothing.
+    fn layout(&mut self) -> Result<u32, Error> {
+        let instance = self.instance;
+        let replies = self.question(table::GET_CHAIN, Flags::NONE, |body| {
+            named(body, instance);
+            body.text(table::CHAIN_NAME, &marker(LAYOUT));
+        });
+        let listed = present(replies)?;
+        self.marker = listed.first().and_then(|reply| Listed::read(reply, instance)?.handle());
+        if self.marker.is_some() {
+            return Ok(LAYOUT);
+        }
+        let replies = self.question(table::GET_CHAIN, Flags::DUMP, inet)?;
+        let chains = replies.iter().filter_map(|reply| Listed::read(reply, instance));
+        Ok(chains.filter_map(|chain| read_marker(chain.name())).max().unwrap_or(0))
     }
 
-    /// How many rules the chains of the table hold, by their names.
-    fn rules(&mut self, of: Option<Chain>) -> Result<BTreeMap<String, usize>, Error> {
+    /// The rules of the table, or of one of its chains, in their order.
+    fn rules(&mut self, of: Option<Chain>) -> Result<Vec<Reply>, Error> {
         let instance = self.instance;
-        let replies = self.question(table::GET_RULE, Flags::DUMP, |body| {
+        present(self.question(table::GET_RULE, Flags::DUMP, |body| {
             named(body, instance);
             if let Some(chain) = of {
                 body.text(table::RULE_CHAIN, &Named { chain, instance }.to_string());
             }
-        })?;
-        let mut rules = BTreeMap::new();
-        for name in replies.iter().filter_map(|reply| reply.attributes(HEADER).get(table::RULE_CHAIN)) {
-            *rules.entry(name.text().unwrap_or_default().to_owned()).or_default() += 1;
-        }
-        Ok(rules)
+        }))
     }
 
-    /// The chains that are missing or hold another number of rules than the layout has.
-    fn damaged(&mut self) -> Result<BTreeSet<Chain>, Error> {
+    /// Sees which chains are not those of the layout.
+    fn look_at_chains(&mut self, seen: &mut Seen) -> Result<(), Error> {
         let instance = self.instance;
-        let rules = self.rules(None)?;
+        let mut rules: BTreeMap<String, Vec<Reply>> = BTreeMap::new();
+        for rule in self.rules(None)? {
+            let chain = rule.attributes(HEADER).get(table::RULE_CHAIN).and_then(|chain| chain.text());
+            let chain = chain.unwrap_or_default().to_owned();
+            rules.entry(chain).or_default().push(rule);
+        }
         let replies = self.question(table::GET_CHAIN, Flags::DUMP, inet)?;
-        let ours = |reply: &&Reply| {
-            reply.attributes(HEADER).get(table::TABLE).and_then(|t| t.text()) == Some(instance.as_str())
-        };
-        let name = |reply: &Reply| Some(reply.attributes(HEADER).get(table::CHAIN_NAME)?.text()?.to_owned());
-        let chains: BTreeSet<_> = replies.iter().filter(ours).filter_map(name).collect();
-        let sound = |chain: Chain| {
+        let chains: Vec<_> = replies.iter().filter_map(|reply| Listed::read(reply, instance)).collect();
+        for chain in Chain::ALL {
             let name = Named { chain, instance }.to_string();
-            let count = rules.get(&name).copied().unwrap_or(0);
-            chains.contains(&name) && (chain == Chain::User || count == chain.rules().len())
-        };
-        Ok(Chain::ALL.into_iter().filter(|chain| !sound(*chain)).collect())
+            let held = rules.remove(&name).unwrap_or_default();
+            let written = |held: &[Reply]| {
+                held.len() == chain.rules().len()
+                    && held.iter().zip(chain.rules()).all(|(held, rule)| listed::is(held, rule, instance))
+            };
+            match chains.iter().find(|listed| listed.name() == name) {
+                Some(_) if chain == Chain::User => {}
+                Some(listed) if !listed.stands_at(chain.hook()) => _ = seen.misplaced.insert(chain),
+                Some(listed) if listed.accepts() && written(&held) => {}
+                _ => _ = seen.damaged.insert(chain),
+            }
+        }
+        Ok(())
     }
 
     /// Adds the elements of a set to what was seen.
@@ -270,6 +292,9 @@ fn transaction(plan: &Plan) -> (Batch, Vec<usize>) {
             body.be32(BATCH_GENERATION, generation);
         }
     });
+    if let Some(marker) = plan.marker {
+        table::require(&mut batch, plan.instance, marker);
+    }
     steps.resize(batch.len(), 0);
     let mut first = 0;
     for run in plan.steps.chunk_by(alike).flat_map(|run| run.chunks(ELEMENTS_A_MESSAGE)) {
@@ -285,6 +310,7 @@ fn transaction(plan: &Plan) -> (Batch, Vec<usize>) {
 fn alike(a: &Step, b: &Step) -> bool {
     match (a, b) {
         (Step::Add(a), Step::Add(b)) | (Step::Remove(a), Step::Remove(b)) => a.set() == b.set(),
+        (Step::Rewrite(_) | Step::Remake(_), Step::Rewrite(_) | Step::Remake(_)) => true,
         _ => false,
     }
 }
@@ -301,7 +327,8 @@ fn perform(batch: &mut Batch, instance: Instance, run: &[Step]) {
         Some(Step::DropTable) => {
             batch.push(table::DELETE_TABLE, Flags::NONE, |body| named(body, instance));
         }
-        Some(Step::Rewrite(chain)) => table::rewrite(batch, instance, *chain),
+        Some(Step::Swap { from }) => table::swap(batch, instance, *from),
+        Some(Step::Rewrite(_) | Step::Remake(_)) => table::mend(batch, instance, run),
         Some(Step::Add(first)) => batch.push(NEW_ELEMENTS, Flags::CREATE, |body| {
             element::write(body, instance, first.set(), elements);
         }),

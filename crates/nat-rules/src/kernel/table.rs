@@ -4,8 +4,8 @@ use super::expression;
 use super::{LIST_ELEM, inet};
 use crate::Instance;
 use crate::nftables::layout::{Hook, Leads, Type};
-use crate::nftables::text::{Named, comment, read_comment};
-use crate::nftables::{Chain, LAYOUT, Set};
+use crate::nftables::text::{COMMENT, Named, marker};
+use crate::nftables::{Chain, LAYOUT, Set, Step};
 use linkspan_netlink::{Batch, Body, Flags, Kind, Reply};
 
 pub(super) const NEW_TABLE: Kind = Kind::nftables(0);
@@ -13,6 +13,7 @@ pub(super) const GET_TABLE: Kind = Kind::nftables(1);
 pub(super) const DELETE_TABLE: Kind = Kind::nftables(2);
 const NEW_CHAIN: Kind = Kind::nftables(3);
 pub(super) const GET_CHAIN: Kind = Kind::nftables(4);
+const DELETE_CHAIN: Kind = Kind::nftables(5);
 const NEW_RULE: Kind = Kind::nftables(6);
 pub(super) const GET_RULE: Kind = Kind::nftables(7);
 const DELETE_RULE: Kind = Kind::nftables(8);
@@ -22,14 +23,15 @@ const NEW_SET: Kind = Kind::nftables(9);
 pub(super) const TABLE: u16 = 1;
 /// `NFTA_TABLE_USERDATA`.
 const USERDATA: u16 = 6;
-/// `NFTA_CHAIN_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
+/// `NFTA_CHAIN_HANDLE`, `_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
+pub(super) const HANDLE: u16 = 2;
 pub(super) const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_POLICY: u16 = 5;
-const CHAIN_TYPE: u16 = 7;
+pub(super) const CHAIN_HOOK: u16 = 4;
+pub(super) const CHAIN_POLICY: u16 = 5;
+pub(super) const CHAIN_TYPE: u16 = 7;
 /// `NFTA_RULE_CHAIN`, `_EXPRESSIONS`.
 pub(super) const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
+pub(super) const RULE_EXPRESSIONS: u16 = 4;
 /// `NFTA_SET_NAME`, `_FLAGS`, `_KEY_TYPE`, `_KEY_LEN`, `_DATA_TYPE`, `_DATA_LEN`, `_DESC`, `_ID`, `_USERDATA`.
 const SET_NAME: u16 = 2;
 const SET_FLAGS: u16 = 3;
@@ -58,24 +60,64 @@ const KEY_BYTE_ORDER: u8 = 0;
 pub(super) fn make(batch: &mut Batch, instance: Instance) {
     batch.push(NEW_TABLE, Flags::CREATE | Flags::EXCL, |body| {
         named(body, instance);
-        body.attr(USERDATA, &userdata(TABLE_COMMENT, &[comment(LAYOUT).as_bytes(), b"\0"].concat()));
+        body.attr(USERDATA, &userdata(TABLE_COMMENT, &[COMMENT.as_bytes(), b"\0"].concat()));
     });
+    make_plain(batch, instance, &marker(LAYOUT));
     make_sets(batch, instance);
     Chain::ALL.into_iter().for_each(|chain| make_chain(batch, instance, chain));
     Chain::ALL.into_iter().for_each(|chain| make_rules(batch, instance, chain));
 }
 
-/// Puts back the rules of a chain, and whatever they need that is not there.
-pub(super) fn rewrite(batch: &mut Batch, instance: Instance, chain: Chain) {
+/// Fails where the chain of this handle is gone, and with it the whole transaction.
+pub(super) fn require(batch: &mut Batch, instance: Instance, chain: u64) {
+    batch.push(NEW_CHAIN, Flags::NONE, |body| {
+        named(body, instance);
+        body.be64(HANDLE, chain);
+    });
+}
+
+/// Puts the chain that says this layout in place of the one that says another.
+pub(super) fn swap(batch: &mut Batch, instance: Instance, from: u32) {
+    // One that is not there is made, so that it can be deleted.
+    make_plain(batch, instance, &marker(from));
+    delete_chain(batch, instance, &marker(from));
+    make_plain(batch, instance, &marker(LAYOUT));
+}
+
+/// Puts chains back, and whatever they need that is not there.
+pub(super) fn mend(batch: &mut Batch, instance: Instance, steps: &[Step]) {
+    for step in steps {
+        if let Step::Remake(chain) = step {
+            flush(batch, instance, *chain);
+            delete_chain(batch, instance, &Named { chain: *chain, instance }.to_string());
+        }
+    }
     make_sets(batch, instance);
     Chain::ALL.into_iter().for_each(|chain| make_chain(batch, instance, chain));
-    if chain != Chain::User {
-        batch.push(DELETE_RULE, Flags::NONE, |body| {
-            named(body, instance);
-            body.text(RULE_CHAIN, &Named { chain, instance }.to_string());
-        });
-        make_rules(batch, instance, chain);
+    for step in steps {
+        match step {
+            Step::Rewrite(chain) if *chain != Chain::User => {
+                flush(batch, instance, *chain);
+                make_rules(batch, instance, *chain);
+            }
+            Step::Remake(chain) => make_rules(batch, instance, *chain),
+            _ => {}
+        }
     }
+}
+
+fn flush(batch: &mut Batch, instance: Instance, chain: Chain) {
+    batch.push(DELETE_RULE, Flags::NONE, |body| {
+        named(body, instance);
+        body.text(RULE_CHAIN, &Named { chain, instance }.to_string());
+    });
+}
+
+fn delete_chain(batch: &mut Batch, instance: Instance, name: &str) {
+    batch.push(DELETE_CHAIN, Flags::NONE, |body| {
+        named(body, instance);
+        body.text(CHAIN_NAME, name);
+    });
 }
 
 /// Names the table that a message is about.
@@ -84,17 +126,17 @@ pub(super) fn named(body: &mut Body<'_>, instance: Instance) {
     body.text(TABLE, instance.as_str());
 }
 
-/// The layout of a table of ours; `None` where it was made by someone else.
-pub(super) fn layout(reply: &Reply) -> Option<u32> {
-    let mut rest = reply.attributes(super::HEADER).get(USERDATA)?.payload();
+/// Whether a table was made by us.
+pub(super) fn is_ours(reply: &Reply) -> bool {
+    let mut rest = reply.attributes(super::HEADER).get(USERDATA).map_or(&[][..], |data| data.payload());
     while let [kind, length, behind @ ..] = rest {
-        let (text, others) = behind.split_at_checked(usize::from(*length))?;
+        let Some((text, others)) = behind.split_at_checked(usize::from(*length)) else { return false };
         if *kind == TABLE_COMMENT {
-            return read_comment(str::from_utf8(text.strip_suffix(b"\0")?).ok()?);
+            return text.strip_suffix(b"\0") == Some(COMMENT.as_bytes());
         }
         rest = others;
     }
-    None
+    false
 }
 
 fn userdata(kind: u8, value: &[u8]) -> Vec<u8> {
@@ -180,12 +222,20 @@ impl Type {
 }
 
 fn make_chain(batch: &mut Batch, instance: Instance, chain: Chain) {
+    let name = Named { chain, instance }.to_string();
+    let Some(hook) = chain.hook() else { return make_plain(batch, instance, &name) };
     batch.push(NEW_CHAIN, Flags::CREATE, |body| {
         named(body, instance);
-        body.text(CHAIN_NAME, &Named { chain, instance }.to_string());
-        if let Some(hook) = chain.hook() {
-            write_hook(body, hook);
-        }
+        body.text(CHAIN_NAME, &name);
+        write_hook(body, hook);
+    });
+}
+
+/// Makes a chain that only rules enter, where it is not there.
+fn make_plain(batch: &mut Batch, instance: Instance, name: &str) {
+    batch.push(NEW_CHAIN, Flags::CREATE, |body| {
+        named(body, instance);
+        body.text(CHAIN_NAME, name);
     });
 }
 

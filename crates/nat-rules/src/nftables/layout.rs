@@ -4,8 +4,13 @@
 
 use super::Set;
 
-/// The version of the layout, which the table carries as its comment; another set, chain or rule is another
-/// version.
+/// The version of the layout, by which an empty chain of the table is named (`layout_2`); another set, chain
+/// or rule is another version.
+///
+/// A table of an older layout is made one of this layout where it stands, in one transaction: chains and
+/// sets that are missing are made, the rules of each chain that differ are written, and all elements, the
+/// user's rules and what else a user put into the table stay. What is in a table of a newer layout is not
+/// for this version to judge.
 pub const LAYOUT: u32 = 2;
 
 /// A part of a set's key or of what it leads to, with the datatype numbers that nft gives them.

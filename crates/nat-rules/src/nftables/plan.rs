@@ -1,6 +1,6 @@
 use super::element::{Element, Slot, Value};
 use super::layout::{Chain, LAYOUT};
-use super::text::Named;
+use super::text::{Named, marker};
 use super::{Seen, Set, Table, elements_of};
 use crate::ruleset::refuse_overlap;
 use crate::{Change, Error, Instance, Network, Publish, Ruleset, Way};
@@ -13,8 +13,15 @@ use std::fmt;
 pub enum Step {
     /// Makes the table with its sets, chains and rules.
     MakeTable,
-    /// Puts the rules of a chain back in place of what is there.
+    /// Makes the table one of this layout; the steps behind it write what that layout has otherwise.
+    Swap {
+        /// The layout that it has, older than [`LAYOUT`].
+        from: u32,
+    },
+    /// Puts the rules of a chain back in place of what is there, and the chain where it is missing.
     Rewrite(Chain),
+    /// Puts a chain back that stands at another place of the kernel than the layout says.
+    Remake(Chain),
     /// Takes an element out.
     Remove(Element),
     /// Puts an element in.
@@ -32,9 +39,15 @@ pub struct Plan {
     pub(crate) steps: Vec<Step>,
     /// The kernel's latest transaction, where another one makes the plan void.
     pub(crate) generation: Option<u32>,
+    /// The chain that says which layout the table has, without which the plan is void.
+    pub(crate) marker: Option<u64>,
 }
 
 impl Plan {
+    fn of(instance: Instance, steps: Vec<Step>, seen: &Seen) -> Self {
+        Self { instance, steps, generation: seen.generation, marker: seen.marker }
+    }
+
     /// Whose table it is about.
     pub const fn instance(&self) -> Instance {
         self.instance
@@ -59,7 +72,8 @@ impl Plan {
 ///
 /// # Errors
 /// [`Error::PortTaken`], [`Error::BridgeTaken`] and [`Error::Overlap`] where what comes contradicts what is
-/// there; [`Error::ForeignTable`] and [`Error::Layout`] where the table is not one to write to.
+/// there; [`Error::ForeignTable`] and [`Error::Layout`] where the table is not one to write to. A table of
+/// an older layout is made one of this layout by the same plan.
 ///
 /// ```
 /// use linkspan_nat_rules::nftables::{self, Seen};
@@ -91,11 +105,15 @@ pub fn plan(instance: Instance, change: &Change, seen: &Seen) -> Result<Plan, Er
     let published = change.published().iter().map(Element::of_publish);
     let come: BTreeSet<_> = change.added().iter().flat_map(Element::of_network).chain(published).collect();
     let last = !change.removed().is_empty() && change.added().is_empty() && !left.has_network();
-    if here && last && !holds_user_rules(seen) {
-        return Ok(Plan { instance, steps: vec![Step::DropTable], generation: seen.generation });
+    if here && last && !seen.has_user_rules() {
+        return Ok(Plan::of(instance, vec![Step::DropTable], seen));
     }
-    let steps = difference(here, seen, gone.difference(&come).filter(|e| seen.has(e)), &come);
-    Ok(Plan { instance, steps, generation: None })
+    let mut steps = mending(seen);
+    steps.extend(difference(here, seen, gone.difference(&come).filter(|e| seen.has(e)), &come));
+    let plan = Plan::of(instance, steps, seen);
+    // Elements that others put in or take out meanwhile are no matter.
+    let generation = plan.generation.filter(|_| is_older(seen));
+    Ok(Plan { generation, ..plan })
 }
 
 /// Decides how the table is made to hold just these rules.
@@ -107,10 +125,10 @@ pub fn plan(instance: Instance, change: &Change, seen: &Seen) -> Result<Plan, Er
 pub fn reconcile(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Plan, Error> {
     let here = is_here(instance, seen)?;
     let wanted = elements_of(rules);
-    let keep = !wanted.is_empty() || holds_user_rules(seen);
+    let keep = !wanted.is_empty() || seen.has_user_rules();
     let mut steps = Vec::new();
     if here && keep {
-        steps.extend(seen.damaged.iter().copied().map(Step::Rewrite));
+        steps = mending(seen);
         let surplus: Vec<_> = seen.elements().filter(|element| !wanted.contains(element)).collect();
         steps.extend(difference(here, seen, surplus.iter(), &wanted));
     } else if here {
@@ -118,20 +136,30 @@ pub fn reconcile(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Pla
     } else {
         steps.extend(difference(here, seen, [].iter(), &wanted));
     }
-    Ok(Plan { instance, steps, generation: seen.generation })
+    Ok(Plan::of(instance, steps, seen))
+}
+
+/// What makes the chains those of the layout.
+fn mending(seen: &Seen) -> Vec<Step> {
+    let swap = match seen.table {
+        Table::Ours { layout, .. } if layout != LAYOUT => Some(Step::Swap { from: layout }),
+        _ => None,
+    };
+    let misplaced = seen.misplaced.iter().copied().map(Step::Remake);
+    swap.into_iter().chain(misplaced).chain(seen.damaged.iter().copied().map(Step::Rewrite)).collect()
+}
+
+const fn is_older(seen: &Seen) -> bool {
+    matches!(seen.table, Table::Ours { layout, .. } if layout < LAYOUT)
 }
 
 fn is_here(instance: Instance, seen: &Seen) -> Result<bool, Error> {
     match seen.table {
         Table::Absent => Ok(false),
         Table::Foreign => Err(Error::ForeignTable { instance }),
-        Table::Ours { layout, .. } if layout != LAYOUT => Err(Error::Layout { instance, seen: layout }),
+        Table::Ours { layout, .. } if layout > LAYOUT => Err(Error::Layout { instance, seen: layout }),
         Table::Ours { .. } => Ok(true),
     }
-}
-
-const fn holds_user_rules(seen: &Seen) -> bool {
-    matches!(seen.table, Table::Ours { user_rules: true, .. })
 }
 
 fn difference<'a>(
@@ -219,8 +247,14 @@ impl fmt::Display for Worded<'_> {
         match self.step {
             Step::MakeTable => write!(f, "add table inet {table}"),
             Step::DropTable => write!(f, "delete table inet {table}"),
+            Step::Swap { from } => {
+                write!(f, "rename chain inet {table} {} {}", marker(*from), marker(LAYOUT))
+            }
             Step::Rewrite(chain) => {
                 write!(f, "flush chain inet {table} {}", Named { chain: *chain, instance: table })
+            }
+            Step::Remake(chain) => {
+                write!(f, "delete chain inet {table} {}", Named { chain: *chain, instance: table })
             }
             Step::Add(e) => write!(f, "add element inet {table} {} {{ {e} }}", e.set().as_str()),
             Step::Remove(e) => write!(f, "delete element inet {table} {} {{ {e} }}", e.set().as_str()),

@@ -12,10 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Seen {
     pub(crate) table: Table,
     pub(crate) elements: BTreeMap<Slot, Value>,
-    /// The chains whose rules are not those of the layout.
+    /// The chains that are missing, or whose rules or policy are not those of the layout.
     pub(crate) damaged: BTreeSet<Chain>,
+    /// The chains that stand at another place of the kernel than the layout says.
+    pub(crate) misplaced: BTreeSet<Chain>,
     /// The number of the kernel's latest transaction before the look.
     pub(crate) generation: Option<u32>,
+    /// The handle of the chain that says which layout the table has.
+    pub(crate) marker: Option<u64>,
 }
 
 /// Whether the table is there, and whose it is.
@@ -63,9 +67,9 @@ impl Seen {
         self.elements.keys().filter(|slot| slot.set == Set::Bridges).filter_map(Slot::link)
     }
 
-    /// The chains whose number of rules is not that of the layout.
+    /// The chains that are not as the layout has them.
     pub fn damaged(&self) -> impl Iterator<Item = Chain> + '_ {
-        self.damaged.iter().copied()
+        self.damaged.union(&self.misplaced).copied()
     }
 
     /// What would be seen once the plan is carried out.
@@ -80,10 +84,19 @@ impl Seen {
         match step {
             Step::MakeTable => *self = Self { table: OURS, ..Self::default() },
             Step::DropTable => *self = Self::default(),
+            Step::Swap { .. } => {
+                self.table = Table::Ours { layout: LAYOUT, user_rules: self.has_user_rules() }
+            }
             Step::Rewrite(chain) => _ = self.damaged.remove(chain),
+            Step::Remake(chain) => _ = self.misplaced.remove(chain),
             Step::Add(element) => _ = self.elements.insert(element.slot.clone(), element.value),
             Step::Remove(element) => _ = self.elements.remove(&element.slot),
         }
+    }
+
+    /// Whether the user's chain holds rules.
+    pub(crate) const fn has_user_rules(&self) -> bool {
+        matches!(self.table, Table::Ours { user_rules: true, .. })
     }
 
     /// Whether just this element is there.

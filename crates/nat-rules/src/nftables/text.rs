@@ -30,31 +30,35 @@ struct Table<'a> {
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "table inet {} {{", self.instance)?;
-        writeln!(f, "\tcomment \"{}\"", comment(LAYOUT))?;
+        writeln!(f, "\tcomment \"{COMMENT}\"")?;
         let elements = elements_of(self.rules);
         for set in Set::ALL {
             let of_set = elements.iter().filter(|e| e.set() == set);
             write_set(f, set.shape(), of_set)?;
         }
-        for (i, chain) in Chain::ALL.into_iter().enumerate() {
-            f.write_str(if i == 0 { "" } else { "\n" })?;
+        writeln!(f, "\tchain {} {{\n\t}}", marker(LAYOUT))?;
+        for chain in Chain::ALL {
+            f.write_char('\n')?;
             write_chain(f, chain, self.instance)?;
         }
         f.write_str("}\n")
     }
 }
 
-const MARK: &str = "layout ";
-
 /// The comment of the table, by which it is known for ours.
-pub(crate) fn comment(layout: u32) -> String {
-    format!("{MARK}{layout}")
+pub(crate) const COMMENT: &str = "made by linkspan";
+const MARKER: &str = "layout_";
+
+/// The name of the empty chain that says which layout the table has: unlike the comment of a table, a chain
+/// can be replaced in a transaction.
+pub(crate) fn marker(layout: u32) -> String {
+    format!("{MARKER}{layout}")
 }
 
-/// The layout that the comment of a table of ours names.
+/// The layout that the name of a chain says.
 #[cfg(feature = "kernel")]
-pub(crate) fn read_comment(comment: &str) -> Option<u32> {
-    comment.strip_prefix(MARK)?.parse().ok()
+pub(crate) fn read_marker(chain: &str) -> Option<u32> {
+    chain.strip_prefix(MARKER)?.parse().ok()
 }
 
 fn write_set<'a>(
