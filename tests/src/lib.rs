@@ -16,6 +16,8 @@ mod program;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]
+mod strace;
+#[cfg(test)]
 mod traffic;
 #[cfg(test)]
 mod world;
@@ -24,6 +26,8 @@ mod world;
 mod command;
 #[cfg(test)]
 mod endpoints;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub(crate) fn in_private<F: Fn()>(body: F) {
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .env("PATH", search_path())
+        // Cargo's, for its own libraries; every program would look there first.
+        .env_remove("LD_LIBRARY_PATH")
         .output()
         .expect("util-linux has unshare");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -8,6 +8,9 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
+/// How many differences are shown: a link that stayed has a hundred settings.
+const SHOWN: usize = 16;
+
 /// The host of the calling thread: its links, addresses, routes, rules, settings, mounts, files, ports.
 ///
 /// Left out is what the kernel keeps of its own accord (neighbours that it learned, counters, the base
@@ -47,12 +50,12 @@ impl Snapshot {
         if current == *self {
             return None;
         }
-        let mut text = String::new();
-        for gone in self.lines.difference(&current.lines) {
-            writeln!(text, "- {gone}").unwrap();
-        }
-        for came in current.lines.difference(&self.lines) {
-            writeln!(text, "+ {came}").unwrap();
+        let gone = self.lines.difference(&current.lines).map(|line| format!("- {line}"));
+        let came = current.lines.difference(&self.lines).map(|line| format!("+ {line}"));
+        let lines: Vec<_> = gone.chain(came).collect();
+        let mut text = lines.iter().take(SHOWN).map(|line| format!("{line:.300}\n")).collect::<String>();
+        if lines.len() > SHOWN {
+            writeln!(text, "and {} more", lines.len() - SHOWN).unwrap();
         }
         Some(text)
     }

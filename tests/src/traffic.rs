@@ -67,10 +67,15 @@ impl Question<'_> {
         answer.parse().map_err(|_| io::Error::other(format!("answer {answer:?}")))
     }
 
+    /// Asks, and returns the client's address as the server saw it, or why there is none.
+    pub(crate) fn answer(self) -> io::Result<IpAddr> {
+        self.ask(PATIENCE)
+    }
+
     /// Asks, and returns the client's address as the server saw it.
     #[track_caller]
     pub(crate) fn is_answered(self) -> IpAddr {
-        self.ask(PATIENCE).unwrap_or_else(|error| panic!("{self:?}: no answer: {error}"))
+        self.answer().unwrap_or_else(|error| panic!("{self:?}: no answer: {error}"))
     }
 }
 

@@ -1,0 +1,403 @@
+//! A refusal of any system call leaves the host as it was, or is told; and so does a kill.
+
+use crate::private::in_private_with;
+use crate::program::Ran;
+use crate::snapshot::Snapshot;
+use crate::strace::{Effect, Fault, broken, calls};
+use crate::traffic::{Question, serve};
+use crate::world::{Case, Family, World};
+use linkspan::{Error, Firewall, NetNs, Protocol};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::thread;
+
+/// How many worlds work on one list of faults: they wait for the kernel most of the time.
+const WORKERS: usize = 4;
+
+const ATTACH: &str = "attach web --netns /run/netns/web -p 8080:80";
+const DETACH: &str = "detach web";
+
+/// How each system call may be refused.
+const REFUSALS: [(&str, &str); 50] = [
+    ("access", "EACCES"),
+    ("bind", "EADDRINUSE"),
+    ("chdir", "EACCES"),
+    ("clone", "EAGAIN"),
+    ("clone3", "EAGAIN"),
+    ("connect", "ECONNREFUSED"),
+    ("dup2", "EMFILE"),
+    ("execve", "EACCES"),
+    ("fcntl", "EINVAL"),
+    ("flock", "ENOLCK"),
+    ("fstatfs", "EIO"),
+    ("fsync", "EIO"),
+    ("ftruncate", "EIO"),
+    ("getdents64", "EIO"),
+    ("getpeername", "ENOTCONN"),
+    ("getrandom", "ENOSYS"),
+    ("getsockname", "ENOBUFS"),
+    ("getsockopt", "ENOPROTOOPT"),
+    ("ioctl", "EIO"),
+    ("lseek", "EINVAL"),
+    ("mkdir", "ENOSPC"),
+    ("mkdirat", "ENOSPC"),
+    ("mount", "EPERM"),
+    ("newfstatat", "EACCES"),
+    ("openat", "EMFILE"),
+    ("pidfd_open", "EMFILE"),
+    ("pipe2", "EMFILE"),
+    ("poll", "ENOMEM"),
+    ("prctl", "EPERM"),
+    ("pread64", "EIO"),
+    ("prlimit64", "EPERM"),
+    ("pselect6", "ENOMEM"),
+    ("pwrite64", "ENOSPC"),
+    ("read", "EIO"),
+    ("readlink", "EACCES"),
+    ("recvfrom", "ENOBUFS"),
+    ("recvmsg", "ENOBUFS"),
+    ("renameat", "ENOSPC"),
+    ("renameat2", "ENOSPC"),
+    ("sendmsg", "ENOBUFS"),
+    ("sendto", "ENOBUFS"),
+    ("setns", "EPERM"),
+    ("setsockopt", "ENOPROTOOPT"),
+    ("socket", "EMFILE"),
+    ("statx", "EACCES"),
+    ("umount2", "EBUSY"),
+    ("unlink", "EBUSY"),
+    ("unlinkat", "EBUSY"),
+    ("wait4", "ECHILD"),
+    ("write", "ENOSPC"),
+];
+
+/// Calls that are not refused here: the kernel cannot refuse them, or they are how the C library and the
+/// runtime begin and end a process and a thread and get memory, before and after any work of ours.
+/// A `close` that returns an error has closed all the same, which cannot be played.
+const BEYOND: [&str; 33] = [
+    "arch_prctl",
+    "brk",
+    "close",
+    "exit",
+    "exit_group",
+    "futex",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "getsid",
+    "gettid",
+    "getuid",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "restart_syscall",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "sched_yield",
+    "set_robust_list",
+    "set_tid_address",
+    "sigaltstack",
+    "sysinfo",
+    "umask",
+    "uname",
+];
+
+/// Calls that only look: with nftables they are all broken, and with iptables, whose own programs make
+/// hundreds more of them, they would take minutes to say the same.
+const READING: [&str; 15] = [
+    "access",
+    "fcntl",
+    "fstatfs",
+    "getdents64",
+    "getrandom",
+    "getsockname",
+    "getsockopt",
+    "lseek",
+    "newfstatat",
+    "pread64",
+    "prlimit64",
+    "read",
+    "readlink",
+    "setsockopt",
+    "statx",
+];
+
+/// What fails once and goes on failing: a full disk, no memory for messages, no descriptors, no rights.
+const LASTING: [(&str, &str); 8] = [
+    ("clone3", "EAGAIN"),
+    ("openat", "EMFILE"),
+    ("renameat2", "ENOSPC"),
+    ("sendto", "ENOBUFS"),
+    ("setns", "EPERM"),
+    ("socket", "EMFILE"),
+    ("unlinkat", "EROFS"),
+    ("write", "ENOSPC"),
+];
+
+/// The calls of attach and detach that change anything outside the process.
+const CHANGING: [&str; 12] = [
+    "flock",
+    "fsync",
+    "ftruncate",
+    "ioctl",
+    "mkdirat",
+    "openat",
+    "renameat",
+    "renameat2",
+    "sendto",
+    "unlinkat",
+    "write",
+    "exit_group",
+];
+
+/// A world whose container waits to be attached, and what its host looks like till then.
+struct Bench {
+    world: World,
+    before: Snapshot,
+    _netns: NetNs,
+}
+
+impl Bench {
+    fn new(firewall: Firewall) -> Self {
+        let world = World::new(Case { firewall, ..Case::USUAL });
+        let netns = NetNs::create("/run/netns/web").unwrap();
+        serve(&netns, 80);
+        // Once there and back, so that what iptables and forwarding leave is there already.
+        world.linkspan(ATTACH).ok();
+        world.linkspan(DETACH).ok();
+        let before = Snapshot::take();
+        Self { world, before, _netns: netns }
+    }
+
+    /// Whether the container is on record, in which case it must be whole.
+    fn is_attached(&self) -> Result<bool, String> {
+        match self.world.host.find("web") {
+            Err(Error::NoSuchAttachment { .. }) => Ok(false),
+            Err(error) => Err(format!("the records cannot be read: {error:?}")),
+            Ok(_) => self.is_whole().map(|()| true),
+        }
+    }
+
+    fn is_whole(&self) -> Result<(), String> {
+        // The default network has IPv4 alone.
+        let to = SocketAddr::new(self.world.host_address(Family::V4), 8080);
+        let question = Question { from: self.world.remote(), by: Protocol::Tcp, to };
+        let answer = question.answer().map(drop);
+        answer.map_err(|error| format!("attached, but {to} does not answer: {error}"))
+    }
+
+    fn is_as_before(&self) -> Result<(), String> {
+        self.before.change().map_or(Ok(()), Err)
+    }
+
+    /// Judges an attach that was broken, and goes back to where there is none.
+    fn judge_attach(&self, ran: &Ran) -> Result<(), String> {
+        match ran.code() {
+            Some(0) => match self.is_attached()? {
+                true => self.detach(),
+                false => Err("exit 0, but nothing is on record".to_owned()),
+            },
+            Some(3) => self.is_told(ran).and_then(|()| self.detach()),
+            // A library or a program that cannot be loaded has a status of its own.
+            Some(1 | 126 | 127) => self.is_as_before(),
+            _ => Err("neither done nor refused".to_owned()),
+        }
+    }
+
+    /// Judges a detach that was broken, and goes back to where there is none.
+    fn judge_detach(&self, ran: &Ran) -> Result<(), String> {
+        match ran.code() {
+            Some(0) => self.is_as_before(),
+            Some(3) => self.is_told(ran).and_then(|()| self.detach()),
+            Some(1 | 126 | 127) => match self.is_attached()? {
+                true => self.detach(),
+                false => Err("refused, but it is off the record".to_owned()),
+            },
+            _ => Err("neither done nor refused".to_owned()),
+        }
+    }
+
+    /// After a kill the container is whole, or its name, its namespace and its port can be used again.
+    fn judge_killed(&self) -> Result<(), String> {
+        if !self.is_attached()? {
+            let ran = self.world.linkspan(ATTACH);
+            if ran.code() != Some(0) {
+                return Err(format!("the next attach is refused: {ran}"));
+            }
+            self.is_whole()?;
+        }
+        self.detach()
+    }
+
+    fn is_told(&self, ran: &Ran) -> Result<(), String> {
+        let ways = ["left behind: ", "what was told is done, but its answer cannot be written: "];
+        let told = ways.iter().any(|way| ran.err.contains(way)) && ran.err.lines().count() == 1;
+        told.then_some(()).ok_or_else(|| "exit 3 without a line that names what stayed".to_owned())
+    }
+
+    /// A plain detach takes back whatever there is.
+    fn detach(&self) -> Result<(), String> {
+        let ran = self.world.linkspan(DETACH);
+        match ran.code() {
+            Some(0) => self.is_as_before().map_err(|change| format!("after a plain detach:\n{change}")),
+            _ => Err(format!("a plain detach is refused: {ran}")),
+        }
+    }
+}
+
+/// One command, and what may break of it.
+struct Sweep {
+    firewall: Firewall,
+    /// Attach, or else detach.
+    attach: bool,
+    effects: Vec<(&'static str, Effect)>,
+    lasting: bool,
+}
+
+impl Sweep {
+    /// Breaks each call of the list, the first of its name, the second, until there is none left to break.
+    #[track_caller]
+    fn run(&self) {
+        let next = Mutex::new(self.effects.iter());
+        let tally = Mutex::new((0, Vec::new()));
+        let worker = || {
+            let mut bench = Bench::new(self.firewall);
+            loop {
+                let Some((call, effect)) = next.lock().unwrap().next().copied() else { return };
+                for nth in 1.. {
+                    let fault = Fault { call, effect, nth, lasting: self.lasting };
+                    match self.one(&bench, fault) {
+                        Ok(true) => tally.lock().unwrap().0 += 1,
+                        Ok(false) => break,
+                        Err(said) => {
+                            let mut tally = tally.lock().unwrap();
+                            tally.0 += 1;
+                            tally.1.push(said);
+                            drop(tally);
+                            bench = Bench::new(self.firewall);
+                        }
+                    }
+                }
+            }
+        };
+        thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(worker))));
+        let (broken, wrong) = tally.into_inner().unwrap();
+        println!("{broken} system calls broken");
+        assert!(broken > 0, "nothing was broken");
+        assert!(wrong.is_empty(), "{} of {broken} went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    /// Whether there was anything to break, and what was wrong with what came of it.
+    fn one(&self, bench: &Bench, fault: Fault) -> Result<bool, String> {
+        let line = if self.attach { ATTACH } else { DETACH };
+        if !self.attach {
+            bench.world.linkspan(ATTACH).ok();
+        }
+        let Some(ran) = broken(&bench.world, fault, line) else {
+            // It came to its end, and everything is as after a plain one.
+            return bench.detach().map(|()| false);
+        };
+        let judged = match (fault.effect, self.attach) {
+            (Effect::Killed, _) => bench.judge_killed(),
+            (_, true) => bench.judge_attach(&ran),
+            (_, false) => bench.judge_detach(&ran),
+        };
+        judged.map(|()| true).map_err(|wrong| format!("{fault}: {ran}\n  {}", wrong.replace('\n', "\n  ")))
+    }
+}
+
+fn refusals(but_for: &[&str]) -> Vec<(&'static str, Effect)> {
+    let each = REFUSALS.into_iter().filter(|(call, _)| !but_for.contains(call));
+    each.map(|(call, error)| (call, Effect::Refused(error))).collect()
+}
+
+#[test]
+fn every_system_call_of_attach_and_detach_is_broken_somewhere() {
+    in_private_with(&["strace"], || {
+        for firewall in [Firewall::Nftables, Firewall::Iptables] {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let bench = Bench::new(firewall);
+                    let known: BTreeSet<_> =
+                        REFUSALS.map(|(call, _)| call).into_iter().chain(BEYOND).collect();
+                    for line in [ATTACH, DETACH] {
+                        let calls = calls(&bench.world, line);
+                        let unknown: Vec<_> = calls.iter().filter(|c| !known.contains(c.as_str())).collect();
+                        assert!(unknown.is_empty(), "{firewall}: {line}: {unknown:?}");
+                    }
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn an_attach_that_is_refused_anything_leaves_the_host_as_it_was_with_nftables() {
+    in_private_with(&["strace"], || {
+        Sweep { firewall: Firewall::Nftables, attach: true, effects: refusals(&[]), lasting: false }.run();
+    });
+}
+
+#[test]
+fn an_attach_that_is_refused_anything_leaves_the_host_as_it_was_with_iptables() {
+    in_private_with(&["strace", "iptables"], || {
+        Sweep { firewall: Firewall::Iptables, attach: true, effects: refusals(&READING), lasting: false }
+            .run();
+    });
+}
+
+#[test]
+fn a_detach_that_is_refused_anything_is_whole_or_told_with_nftables() {
+    in_private_with(&["strace"], || {
+        Sweep { firewall: Firewall::Nftables, attach: false, effects: refusals(&[]), lasting: false }.run();
+    });
+}
+
+#[test]
+fn a_detach_that_is_refused_anything_is_whole_or_told_with_iptables() {
+    in_private_with(&["strace", "iptables"], || {
+        Sweep { firewall: Firewall::Iptables, attach: false, effects: refusals(&READING), lasting: false }
+            .run();
+    });
+}
+
+#[test]
+fn what_goes_wrong_for_good_while_attaching_is_told() {
+    in_private_with(&["strace"], || {
+        let effects = LASTING.map(|(call, error)| (call, Effect::Refused(error))).to_vec();
+        Sweep { firewall: Firewall::Nftables, attach: true, effects, lasting: true }.run();
+    });
+}
+
+#[test]
+fn what_goes_wrong_for_good_while_detaching_is_told() {
+    in_private_with(&["strace"], || {
+        let effects = LASTING.map(|(call, error)| (call, Effect::Refused(error))).to_vec();
+        Sweep { firewall: Firewall::Nftables, attach: false, effects, lasting: true }.run();
+    });
+}
+
+#[test]
+fn an_attach_that_is_killed_is_whole_or_gone_for_the_next_command() {
+    in_private_with(&["strace"], || {
+        let effects = CHANGING.map(|call| (call, Effect::Killed)).to_vec();
+        Sweep { firewall: Firewall::Nftables, attach: true, effects, lasting: false }.run();
+    });
+}
+
+#[test]
+fn a_detach_that_is_killed_is_whole_or_gone_for_the_next_command() {
+    in_private_with(&["strace"], || {
+        let effects = CHANGING.map(|call| (call, Effect::Killed)).to_vec();
+        Sweep { firewall: Firewall::Nftables, attach: false, effects, lasting: false }.run();
+    });
+}
