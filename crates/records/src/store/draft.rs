@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, Write as _};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{FlockArg, RenameFlags, renameat2};
 
 use super::folder::Folder;
-use super::lock::hold;
+use super::lock::{Held, hold};
 use crate::{Action, Error, FileName};
 
 /// Says what becomes of a file that has the name already.
@@ -27,7 +27,7 @@ pub(crate) struct Draft<'a> {
     name: &'a FileName,
     // Above the file, so that it is removed while it is locked.
     remains: Remains<'a>,
-    file: Flock<File>,
+    file: Held,
 }
 
 /// The dot name, which goes when this is dropped.
@@ -45,14 +45,17 @@ impl<'a> Draft<'a> {
         let draft = format!(".{name}{DRAFT_SUFFIX}");
         loop {
             let file = folder.make_file(&draft)?;
+            // From here on a refusal leaves nothing, whoever has the file besides: he finds it gone, and is refused.
+            let mut remains = Remains { folder, name: draft.clone(), published: false };
             let held = hold(file, FlockArg::LockExclusive).map_err(folder.fault(Action::Lock, &draft))?;
-            // Another writer may have published or removed it while this one waited.
-            let Some(file) = held else { continue };
-            if folder.holds(&draft, &file)? {
+            if let Some(file) = held
+                && folder.holds(&draft, &file)?
+            {
                 file.set_len(0).map_err(folder.fault(Action::Write, &draft))?;
-                let remains = Remains { folder, name: draft, published: false };
                 return Ok(Self { folder, name, remains, file });
             }
+            // Another writer published or removed it while this one waited.
+            remains.published = true;
         }
     }
 
@@ -70,7 +73,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Gives the file its name and hands it over, still locked.
-    pub(crate) fn publish(mut self, existing: Existing) -> Result<Flock<File>, Error> {
+    pub(crate) fn publish(mut self, existing: Existing) -> Result<Held, Error> {
         rename(self.folder, &self.remains.name, self.folder, self.name, existing)?;
         self.remains.published = true;
         Ok(self.file)

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{FlockArg, OFlag};
 
 use super::draft::{Draft, Existing};
 use super::folder::Folder;
-use super::lock::{hold, linked, lock_file};
+use super::lock::{Held, hold, linked, lock_file};
 use super::log::{self, Log, Start};
 use super::tail::Tail;
 use crate::line::{LineBreak, scan};
@@ -60,7 +60,7 @@ pub struct Ledger<S> {
 #[must_use = "a lock that is dropped is released"]
 pub struct Locked<'a, S> {
     ledger: &'a mut Ledger<S>,
-    held: Option<Flock<File>>,
+    held: Option<Held>,
 }
 
 impl<S: State> Ledger<S> {
@@ -87,7 +87,7 @@ impl<S: State> Ledger<S> {
         Ok(locked)
     }
 
-    fn hold(&mut self) -> Result<Flock<File>, Error> {
+    fn hold(&mut self) -> Result<Held, Error> {
         let name = lock_file(&self.name);
         loop {
             let file = match self.idle.take() {
@@ -258,6 +258,6 @@ impl<S: State> Locked<'_, S> {
 impl<S> Drop for Locked<'_, S> {
     fn drop(&mut self) {
         // A lock file that cannot be unlocked is closed, which unlocks it too, and opened again next time.
-        self.ledger.idle = self.held.take().and_then(|held| held.unlock().ok());
+        self.ledger.idle = self.held.take().and_then(Held::release);
     }
 }

@@ -1,9 +1,16 @@
 //! Locks that the kernel releases when their holder ends.
 
 use std::fs::File;
+use std::ops::Deref;
+use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
+#[expect(
+    deprecated,
+    reason = "its successor panics where the kernel refuses to unlock; closing always does"
+)]
+use nix::fcntl::flock;
 
 use super::folder::Folder;
 use crate::{Action, Error, FileName};
@@ -24,7 +31,7 @@ pub enum Access {
 #[derive(Debug)]
 #[must_use = "a lock that is dropped is released"]
 pub struct Lock {
-    _held: Flock<File>,
+    _held: Held,
 }
 
 impl Folder {
@@ -76,7 +83,7 @@ impl Folder {
 
 /// What came of one try.
 enum Attempt {
-    Held(Flock<File>),
+    Held(Held),
     Busy,
     /// The file was removed between opening and locking: there may be another of its name.
     Unlinked,
@@ -89,16 +96,40 @@ pub(crate) fn lock_file(name: &FileName) -> String {
 
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
+/// A file that is locked until it is closed.
+#[derive(Debug)]
+pub(crate) struct Held(File);
+
+impl Held {
+    /// Unlocks the file and keeps it open; where that is refused, it is closed, which unlocks it too.
+    pub(crate) fn release(self) -> Option<File> {
+        lock(&self.0, FlockArg::Unlock).ok().map(|()| self.0)
+    }
+}
+
+impl Deref for Held {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
 /// Locks a file; `None` where the lock is not to be waited for and another holds it.
-pub(crate) fn hold(mut file: File, arg: FlockArg) -> Result<Option<Flock<File>>, Errno> {
+pub(crate) fn hold(file: File, arg: FlockArg) -> Result<Option<Held>, Errno> {
     loop {
-        match Flock::lock(file, arg) {
-            Ok(held) => return Ok(Some(held)),
-            Err((back, Errno::EINTR)) => file = back,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-            Err((_, errno)) => return Err(errno),
+        match lock(&file, arg) {
+            Ok(()) => return Ok(Some(Held(file))),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EWOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(errno),
         }
     }
+}
+
+fn lock(file: &File, arg: FlockArg) -> Result<(), Errno> {
+    #[expect(deprecated, reason = "as above")]
+    flock(file.as_raw_fd(), arg)
 }
 
 /// Says whether a file still has a name. Only a holder of its lock takes the name away, so the answer lasts.

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{FlockArg, OFlag};
 
 use super::draft::{Draft, Existing, rename};
 use super::folder::Folder;
-use super::lock::hold;
+use super::lock::{Held, hold};
 use super::tail::Tail;
 use crate::document::{self, Document, Fault, MAX_DOCUMENT};
 use crate::{Action, Error, FileName};
@@ -43,7 +43,7 @@ use crate::{Action, Error, FileName};
 pub struct Record<T> {
     folder: Folder,
     name: FileName,
-    file: Flock<File>,
+    file: Held,
     tail: Tail,
     value: T,
 }
@@ -146,7 +146,7 @@ impl<T: Document> Record<T> {
         Ok(())
     }
 
-    fn resume(folder: &Folder, name: &FileName, file: Flock<File>) -> Result<Self, Error> {
+    fn resume(folder: &Folder, name: &FileName, file: Held) -> Result<Self, Error> {
         let bytes = folder.read_bounded(name, &file)?;
         let (value, end) = last(&bytes).map_err(|fault| fault.at(folder.path_of(name.as_str())))?;
         let tail = Tail::cut(&file, end as u64, bytes.len() as u64)
