@@ -1,8 +1,8 @@
 use crate::claims::HostPort;
 use crate::network::within;
 use crate::{
-    AttachmentId, Container, ContainerName, DefinedNetwork, Error, Neighbours, NetworkId, NetworkName,
-    Publish,
+    AttachmentId, Container, ContainerName, DefinedNetwork, Error, GatewayMode, Neighbours, NetworkId,
+    NetworkName, Publish,
 };
 use ipnet::IpNet;
 use linkspan_ipam::Subnet;
@@ -155,14 +155,41 @@ impl AttachedEndpoint {
     }
 }
 
-/// A port of the host that answers for a port of the container.
+/// A port of the container that others reach, by a port of the host or, on a routed network, at its own address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub(crate) protocol: Protocol,
-    pub(crate) host_address: Option<IpAddr>,
-    pub(crate) host_port: Port,
     pub(crate) port: Port,
+    pub(crate) host: Option<HostSide>,
     pub(crate) to: Vec<IpAddr>,
+    #[serde(default)]
+    pub(crate) open: Vec<OpenAddress>,
+}
+
+/// Where the host answers for a port of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSide {
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) port: Port,
+}
+
+/// An address of a container at which the port is reached directly, and the bridge that it is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OpenAddress {
+    pub(crate) address: IpAddr,
+    pub(crate) bridge: IfName,
+}
+
+impl HostSide {
+    /// The address of the host; `None` for every address of both families.
+    pub const fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// The port of the host.
+    pub const fn port(&self) -> Port {
+        self.port
+    }
 }
 
 impl Published {
@@ -171,44 +198,56 @@ impl Published {
         self.protocol
     }
 
-    /// The address of the host that it answers at; `None` for every address of both families.
-    pub const fn host_address(&self) -> Option<IpAddr> {
-        self.host_address
-    }
-
-    /// The port of the host.
-    pub const fn host_port(&self) -> Port {
-        self.host_port
-    }
-
     /// The port of the container.
     pub const fn port(&self) -> Port {
         self.port
     }
 
-    /// The addresses of the container that it leads to, one of each family at most.
+    /// Where the host answers; `None` where the container's networks are all routed.
+    pub const fn host(&self) -> Option<&HostSide> {
+        self.host.as_ref()
+    }
+
+    /// The addresses of the container that the host's port leads to, one of each family at most.
     pub fn to(&self) -> &[IpAddr] {
         &self.to
     }
 
+    /// The addresses of the container at which the port is reached directly, one of each family at most.
+    pub fn open(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.open.iter().map(|open| open.address)
+    }
+
     fn rules(&self) -> impl Iterator<Item = Result<rules::Publish, rules::Error>> + '_ {
-        self.to.iter().map(|&address| {
-            let to = rules::Destination::new(address, self.port);
-            let publish = rules::Publish::nat(self.protocol, self.host_port, to);
-            self.host_address.map_or(Ok(publish), |at| publish.at(at))
-        })
+        let translated =
+            self.host.iter().flat_map(move |host| self.to.iter().map(move |to| self.translated(host, *to)));
+        let open = self.open.iter().map(|open| {
+            let to = rules::Destination::new(open.address, self.port);
+            Ok(rules::Publish::routed(self.protocol, to, open.bridge))
+        });
+        translated.chain(open)
+    }
+
+    fn translated(&self, host: &HostSide, to: IpAddr) -> Result<rules::Publish, rules::Error> {
+        let publish = rules::Publish::nat(self.protocol, host.port, rules::Destination::new(to, self.port));
+        host.address.map_or(Ok(publish), |at| publish.at(at))
     }
 }
 
 impl fmt::Display for Published {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host_address {
-            Some(at) => write!(f, "{}", SocketAddr::new(at, self.host_port.get()))?,
-            None => write!(f, "*:{}", self.host_port)?,
+        let at = |address: &IpAddr| SocketAddr::new(*address, self.port.get()).to_string();
+        let to: Vec<_> = self.to.iter().chain(self.open.iter().map(|open| &open.address)).map(at).collect();
+        match &self.host {
+            Some(HostSide { address: Some(address), port }) => {
+                write!(f, "{}/{} -> ", SocketAddr::new(*address, port.get()), self.protocol)?;
+                f.write_str(&to.join(", "))
+            }
+            Some(HostSide { address: None, port }) => {
+                write!(f, "*:{port}/{} -> {}", self.protocol, to.join(", "))
+            }
+            None => write!(f, "{}/{}", to.join(", "), self.protocol),
         }
-        write!(f, "/{} -> ", self.protocol)?;
-        let to: Vec<_> = self.to.iter().map(|to| SocketAddr::new(*to, self.port.get()).to_string()).collect();
-        f.write_str(&to.join(", "))
     }
 }
 
@@ -235,6 +274,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) namespace: Namespace,
     pub(crate) wanted: &'a Container,
     pub(crate) networks: &'a [DefinedNetwork],
+    /// Those of the host, in the order of the wishes; empty where none is needed.
     pub(crate) ports: &'a [HostPort],
 }
 
@@ -254,10 +294,10 @@ impl Asked<'_> {
             placed.push(Placed { network, mtu, addresses });
         }
         let endpoints = endpoints(self.id, self.wanted, &placed);
-        let serving = serving(&endpoints);
-        let wishes = self.wanted.published().iter().zip(self.ports);
-        let published =
-            wishes.map(|(wish, host)| published(wish, *host, &serving)).collect::<Result<_, _>>()?;
+        let serving = serving(&endpoints, &placed);
+        let wishes = self.wanted.published().iter().enumerate();
+        let published = wishes.map(|(i, wish)| published(wish, self.ports.get(i), &serving));
+        let published = published.collect::<Result<_, _>>()?;
         let Self { id, namespace, wanted, .. } = self;
         Ok(Attachment { id, name: wanted.name().clone(), namespace, endpoints, published })
     }
@@ -272,7 +312,8 @@ struct Placed<'a> {
 
 /// The endpoints that a container wants, in their places; `placed` is in the order of the wishes.
 fn endpoints(id: AttachmentId, wanted: &Container, placed: &[Placed<'_>]) -> Vec<AttachedEndpoint> {
-    let routes = default_routes(placed);
+    let networks: Vec<_> = placed.iter().map(|placed| placed.network).collect();
+    let routes = default_routes(&networks);
     let gateways = |place| routes.iter().filter(move |(of, _)| *of == place).map(|(_, gateway)| *gateway);
     let each = wanted.endpoints().iter().zip(placed).enumerate();
     each.map(|(place, (wish, Placed { network, mtu, addresses }))| AttachedEndpoint {
@@ -303,14 +344,13 @@ fn default_link(place: usize) -> IfName {
 
 /// Which endpoint has the default route of each family, and its gateway: of the networks that have a way out,
 /// a dual-stack one first, then the first by name; IPv4 and IPv6 are chosen apart.
-fn default_routes(placed: &[Placed<'_>]) -> Vec<(usize, IpAddr)> {
+fn default_routes(networks: &[&DefinedNetwork]) -> Vec<(usize, IpAddr)> {
     let of_family = |v4: bool| {
         let gateway = |network: &DefinedNetwork| {
             let gateways = network.gateways().filter(|_| network.policy.gateway.leads_out());
             gateways.map(|gateway| gateway.addr()).find(|gateway| gateway.is_ipv4() == v4)
         };
-        let candidates =
-            placed.iter().enumerate().filter_map(|(i, p)| Some((i, p.network, gateway(p.network)?)));
+        let candidates = networks.iter().enumerate().filter_map(|(i, n)| Some((i, *n, gateway(n)?)));
         candidates
             .min_by_key(|(_, network, _)| (!(network.has_ipv4() && network.has_ipv6()), network.name.clone()))
             .map(|(i, _, gateway)| (i, gateway))
@@ -318,25 +358,45 @@ fn default_routes(placed: &[Placed<'_>]) -> Vec<(usize, IpAddr)> {
     [of_family(true), of_family(false)].into_iter().flatten().collect()
 }
 
-/// The addresses that published ports lead to: those of the endpoint with the default route of each family.
-fn serving(endpoints: &[AttachedEndpoint]) -> Vec<IpAddr> {
+/// Whether published ports of a container on these networks are ports of the host: on routed ones they are
+/// reached at the container's own address.
+pub(crate) fn needs_host_ports(networks: &[&DefinedNetwork]) -> bool {
+    let routes = default_routes(networks);
+    let routed = |(i, _): &(usize, IpAddr)| networks[*i].policy.gateway == GatewayMode::Routed;
+    routes.is_empty() || !routes.iter().all(routed)
+}
+
+/// An address that published ports lead to, and by which way.
+struct Serving {
+    address: IpAddr,
+    bridge: IfName,
+    routed: bool,
+}
+
+/// The addresses of the endpoints with the default routes, one of each family.
+fn serving(endpoints: &[AttachedEndpoint], placed: &[Placed<'_>]) -> Vec<Serving> {
     let of_family = |v4: bool| {
-        let routed = endpoints.iter().find(|e| e.gateways.iter().any(|gateway| gateway.is_ipv4() == v4))?;
-        routed.addresses.iter().map(IpNet::addr).find(|address| address.is_ipv4() == v4)
+        let has_route = |e: &AttachedEndpoint| e.gateways.iter().any(|gateway| gateway.is_ipv4() == v4);
+        let (endpoint, placed) = endpoints.iter().zip(placed).find(|(endpoint, _)| has_route(endpoint))?;
+        let address = endpoint.addresses.iter().map(IpNet::addr).find(|address| address.is_ipv4() == v4)?;
+        let routed = placed.network.policy.gateway == GatewayMode::Routed;
+        Some(Serving { address, bridge: endpoint.bridge, routed })
     };
     [of_family(true), of_family(false)].into_iter().flatten().collect()
 }
 
 /// The wish as it is granted: it leads to the addresses that are of its host address's family.
-fn published(wish: &Publish, host: HostPort, serving: &[IpAddr]) -> Result<Published, Error> {
-    let HostPort { protocol, port: host_port, address: host_address } = host;
+fn published(wish: &Publish, host: Option<&HostPort>, serving: &[Serving]) -> Result<Published, Error> {
     let port = wish.port().ok_or(Error::Unpublishable { publish: *wish })?;
-    let leads = |to: &&IpAddr| host_address.is_none_or(|at| at.is_ipv4() == to.is_ipv4());
-    let to: Vec<_> = serving.iter().filter(leads).copied().collect();
-    if to.is_empty() {
+    let leads = |to: &&Serving| wish.host_address().is_none_or(|at| at.is_ipv4() == to.address.is_ipv4());
+    let (routed, translated): (Vec<_>, Vec<_>) = serving.iter().filter(leads).partition(|to| to.routed);
+    if routed.is_empty() && translated.is_empty() {
         return Err(Error::LeadsNowhere { publish: *wish });
     }
-    Ok(Published { protocol, host_address, host_port, port, to })
+    let open = routed.iter().map(|to| OpenAddress { address: to.address, bridge: to.bridge }).collect();
+    let to = translated.iter().map(|to| to.address).collect();
+    let host = host.map(|host| HostSide { address: host.address, port: host.port });
+    Ok(Published { protocol: wish.protocol(), port, host, to, open })
 }
 
 #[cfg(test)]

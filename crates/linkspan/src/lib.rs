@@ -39,7 +39,7 @@ mod plan;
 mod publish;
 mod view;
 
-pub use attachment::{AttachedEndpoint, Attachment, Namespace, Published};
+pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
 pub use container::{Container, Endpoint};
 pub use error::{Error, Left, Residue};
 pub use id::{AttachmentId, NetworkId, ParseIdError};

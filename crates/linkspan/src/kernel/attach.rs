@@ -1,6 +1,6 @@
 //! Attaching: claim, lease, look, plan, record, links, rules, confirm.
 
-use crate::attachment::{Asked, AttachmentRecord};
+use crate::attachment::{Asked, AttachmentRecord, needs_host_ports};
 use crate::claims::{Claim, Claims, Entry, HostPort};
 use crate::kernel::home::{file, network_file};
 use crate::kernel::host::Host;
@@ -9,7 +9,7 @@ use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, 
 use linkspan_ipam::{Owner, Subnet, Wanted};
 use linkspan_nat_rules::Change;
 use linkspan_netns::NetNs;
-use linkspan_records::{Lock, Record};
+use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Seen};
 use std::net::IpAddr;
@@ -29,9 +29,7 @@ impl Host {
     /// [`Error::OwnNamespace`], [`Error::NoSuchNetwork`], [`Error::PortTaken`], [`Error::PortBusy`],
     /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`].
     pub fn attach(&self, netns: &NetNs, wanted: &Container) -> Result<Attachment, Error> {
-        let here = self.enter()?;
-        let done = self.attach_mending(netns, wanted, None);
-        self.depart(here, done)
+        self.make(|| self.attach_mending(netns, wanted, None))
     }
 
     /// Performs what was planned for this namespace and container, and just that.
@@ -39,17 +37,7 @@ impl Host {
     /// # Errors
     /// [`Error::Stale`] where the host changed meanwhile; for the rest as [`attach`](Self::attach).
     pub fn apply(&self, netns: &NetNs, wanted: &Container, plan: &Plan) -> Result<Attachment, Error> {
-        let here = self.enter()?;
-        let done = self.attach_mending(netns, wanted, Some(plan));
-        self.depart(here, done)
-    }
-
-    /// Goes out after an operation; after a refusal, a default network that came up for it goes as well.
-    pub(crate) fn depart<T>(&self, here: Lock, done: Result<T, Error>) -> Result<T, Error> {
-        match done {
-            Ok(value) => Ok(value),
-            Err(refused) => Err(refused.after(self.retire_default().and(self.run.leave(here)))),
-        }
+        self.make(|| self.attach_mending(netns, wanted, Some(plan)))
     }
 
     /// Attaches; a network that is up on record but not on the host is mended once.
@@ -112,7 +100,7 @@ impl Host {
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
         let id = plan.map_or_else(|| self.moment().map(AttachmentId::at), |plan| Ok(plan.attachment.id))?;
-        let ports = self.choose_ports(wanted, claims.state())?;
+        let ports = self.ports_for(attempt, claims.state())?;
         let wishes = attempt.claims(&ports);
         let freed = match self.conflicts(claims.state(), &wishes)? {
             Ok(freed) => freed,
@@ -128,6 +116,14 @@ impl Host {
         match claims.commit(&entries) {
             Ok(()) => Ok(Ok((record, ports))),
             Err(refused) => Err(Error::from(refused).after(record.remove().map_err(Error::from))),
+        }
+    }
+
+    /// The ports of the host that are needed; none where the container is reached at its own address.
+    fn ports_for(&self, attempt: &Attempt<'_>, claims: &Claims) -> Result<Vec<HostPort>, Error> {
+        match attempt.needs_host_ports()? {
+            true => self.choose_ports(attempt.wanted, claims),
+            false => Ok(Vec::new()),
         }
     }
 
@@ -264,7 +260,7 @@ impl Host {
     fn look_for_ports(&self, attempt: &Attempt<'_>) -> Result<Vec<HostPort>, Error> {
         let mut ledger = self.run.claims();
         let claims = ledger.lock()?;
-        let ports = self.choose_ports(attempt.wanted, claims.state())?;
+        let ports = self.ports_for(attempt, claims.state())?;
         if let Err((wish, holder)) = self.conflicts(claims.state(), &attempt.claims(&ports))? {
             return Err(self.taken(&wish, holder)?);
         }
@@ -291,6 +287,11 @@ impl<'a> Attempt<'a> {
     fn claims(&self, ports: &[HostPort]) -> Vec<Claim> {
         let own = [Claim::Name(self.wanted.name().clone()), Claim::Namespace(self.netns.cookie())];
         own.into_iter().chain(ports.iter().copied().map(Claim::Port)).collect()
+    }
+
+    fn needs_host_ports(&self) -> Result<bool, Error> {
+        let networks = self.wanted.endpoints().iter().map(|wish| wish.network_among(self.networks));
+        Ok(needs_host_ports(&networks.collect::<Result<Vec<_>, _>>()?))
     }
 
     fn asked(&self, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {

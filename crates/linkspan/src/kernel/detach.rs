@@ -29,14 +29,10 @@ impl Host {
     /// [`Error::LeftBehind`] where something could not be removed: everything else was, and the next call
     /// of any process tries again.
     pub fn detach(&self, id: AttachmentId) -> Result<Detached, Error> {
-        let here = self.enter()?;
-        let done = match self.run.attachments.wait_record::<AttachmentRecord>(&file(id))? {
+        self.remove(|| match self.run.attachments.wait_record::<AttachmentRecord>(&file(id))? {
             Some(record) => self.take_back(record).map(|()| Detached::Gone),
             None => Ok(Detached::Absent),
-        };
-        let tidied = self.retire_default().and(self.run.leave(here));
-        let of = || Residue::Records { of: self.run.path() };
-        done.and_then(|done| tidied.map(|()| done).map_err(|refused| refused.leaving(of())))
+        })
     }
 
     /// Takes back whatever a record may have come to; what stays is tried again by the next caller.
@@ -134,14 +130,13 @@ impl Host {
     /// What stays of it is on record still, for the next one; it is no reason to refuse this one's work.
     pub(crate) fn repair(&self) -> Result<(), Error> {
         let pending = self.run.pending.names()?;
-        let mut repaired = false;
         for name in pending.iter().filter(|name| network_of(name).is_none()) {
             if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)? {
-                repaired |= self.take_back(record).is_ok();
+                let _ = self.take_back(record);
             }
         }
         self.repair_networks(&pending)?;
-        if repaired {
+        if !pending.is_empty() {
             // It may have been the default network's last one.
             let _ = self.retire_default();
         }

@@ -101,16 +101,25 @@ impl Run {
 
     /// Comes in: as long as the lock is held, the folder stays that of this identity.
     pub(crate) fn enter(&self, identity: &Identity) -> Result<Lock, Error> {
-        let name = file("host");
+        let mut written = false;
         loop {
-            let here = self.locks.lock(&name, Access::Shared)?;
-            if self.root.read::<Identity>(&name)?.as_ref() == Some(identity) {
-                return Ok(here);
+            match self.enter_ours(identity) {
+                Ok(Some(here)) => return Ok(here),
+                Ok(None) => {}
+                Err(refused) if written => return Err(refused.after(self.tidy())),
+                Err(refused) => return Err(refused),
             }
-            drop(here);
-            let _alone = self.locks.lock(&name, Access::Exclusive)?;
-            self.settle_in(identity, &name)?;
+            drop(self.alone(identity)?);
+            written = true;
         }
+    }
+
+    /// Comes in where the folder is this identity's already.
+    fn enter_ours(&self, identity: &Identity) -> Result<Option<Lock>, Error> {
+        let name = file("host");
+        let here = self.locks.lock(&name, Access::Shared)?;
+        let ours = self.root.read::<Identity>(&name)?.as_ref() == Some(identity);
+        Ok(ours.then_some(here))
     }
 
     /// Comes in alone: no operation of any process is under way as long as the lock is held.
@@ -134,9 +143,13 @@ impl Run {
         Ok(self.root.write(name, identity, Durability::Memory)?)
     }
 
-    /// Leaves nothing but lock files where nothing is on record and nobody else is at work.
+    /// Goes out, and leaves nothing but lock files where nothing is on record and nobody else is at work.
     pub(crate) fn leave(&self, here: Lock) -> Result<(), Error> {
         drop(here);
+        self.tidy()
+    }
+
+    fn tidy(&self) -> Result<(), Error> {
         let name = file("host");
         let Some(_alone) = self.locks.try_lock(&name, Access::Exclusive)? else { return Ok(()) };
         if self.is_idle()? {

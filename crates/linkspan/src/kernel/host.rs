@@ -4,7 +4,7 @@ use crate::id::Moment;
 use crate::kernel::firewall::Rules;
 use crate::kernel::home::{Identity, Run, State, file};
 use crate::plan::Firewall;
-use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error};
+use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Residue};
 use linkspan_nat_rules::Instance;
 use linkspan_netns::NetNs;
 use linkspan_records::Lock;
@@ -218,11 +218,32 @@ impl Host {
         id.map_or(Ok(None), |id| self.attachment(id))
     }
 
-    /// Comes in to work: the run folder is ours, and what the dead left under way is taken back.
-    pub(crate) fn enter(&self) -> Result<Lock, Error> {
+    /// Does work that makes something. Before it, what the dead left under way is taken back; after a refusal,
+    /// nothing stays that was only there for it.
+    pub(crate) fn make<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let here = self.run.enter(&self.identity)?;
-        self.repair()?;
-        Ok(here)
+        match self.repair().and_then(|()| work()) {
+            Ok(made) => Ok(made),
+            Err(refused) => Err(refused.after(self.tidy(here))),
+        }
+    }
+
+    /// Does work that removes something. Before it, what the dead left under way is taken back; after it, what
+    /// nobody needs any more goes.
+    pub(crate) fn remove<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let here = self.run.enter(&self.identity)?;
+        let done = self.repair().and_then(|()| work());
+        match (done, self.tidy(here)) {
+            (Ok(removed), Ok(())) => Ok(removed),
+            (Ok(_), Err(stayed)) => Err(stayed.leaving(Residue::Records { of: self.run.path() })),
+            (Err(refused), tidied) => Err(refused.after(tidied)),
+        }
+    }
+
+    /// Lets the default network go with its last attachment, and the run folder's files with the last of all.
+    fn tidy(&self, here: Lock) -> Result<(), Error> {
+        let retired = self.retire_default();
+        retired.and(self.run.leave(here))
     }
 
     /// An id that nothing had since the boot.

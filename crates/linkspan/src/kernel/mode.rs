@@ -133,16 +133,8 @@ impl Host {
     pub fn detach_named(&self, name: &ContainerName) -> Result<Detached, Error> {
         match self.named(name)? {
             Some(attachment) => self.detach(attachment.id),
-            None => self.gather(name),
+            None => self.remove(|| self.leftovers(name).map(|()| Detached::Absent)),
         }
-    }
-
-    /// Repairs what is under way, and says what stays of this container.
-    fn gather(&self, name: &ContainerName) -> Result<Detached, Error> {
-        let here = self.enter()?;
-        let stays = self.leftovers(name);
-        self.run.leave(here)?;
-        stays.map(|()| Detached::Absent)
     }
 }
 

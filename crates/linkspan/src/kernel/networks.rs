@@ -27,12 +27,12 @@ impl Host {
     /// # Errors
     /// [`Error::NetworkDiffers`]; for the rest as [`create_network`](Self::create_network).
     pub fn ensure_network(&self, wanted: &Network) -> Result<DefinedNetwork, Error> {
-        let here = self.enter()?;
-        let done = self.define(wanted, |there| match wanted.difference(there) {
-            None => Ok(()),
-            Some(what) => Err(Error::NetworkDiffers { name: there.name.clone(), what }),
-        });
-        self.depart(here, done)
+        self.make(|| {
+            self.define(wanted, |there| match wanted.difference(there) {
+                None => Ok(()),
+                Some(what) => Err(Error::NetworkDiffers { name: there.name.clone(), what }),
+            })
+        })
     }
 
     /// Makes a network that was not there, and brings it up.
@@ -44,10 +44,8 @@ impl Host {
         if wanted.name().is_reserved() {
             return Err(Error::NetworkReserved { name: wanted.name().clone() });
         }
-        let here = self.enter()?;
         let exists = |there: &DefinedNetwork| Err(Error::NetworkExists { name: there.name.clone() });
-        let done = self.define(wanted, exists);
-        self.depart(here, done)
+        self.make(|| self.define(wanted, exists))
     }
 
     fn define(
@@ -123,10 +121,7 @@ impl Host {
     /// [`Error::NoSuchNetwork`], [`Error::NetworkReserved`], [`Error::NetworkInUse`],
     /// [`Error::LeftBehind`].
     pub fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
-        let here = self.enter()?;
-        let done = self.remove_unused(name);
-        let left = self.run.leave(here);
-        done.and_then(|()| left.map_err(|e| e.leaving(Residue::Records { of: self.run.path() })))
+        self.remove(|| self.remove_unused(name))
     }
 
     /// Removes a network with every attachment on it.
