@@ -100,6 +100,8 @@ pub(crate) enum Command {
     /// Say what a command would change, without changing it
     #[command(subcommand)]
     Plan(Planned),
+    /// Bring back the rules and bridges that are missing, and print what that was
+    Reconcile,
     /// Show a whole host in private namespaces: two containers, a published port, nothing left
     ///
     /// Any user may run it, where users may make namespaces. It uses no folder of the machine, whatever
@@ -177,6 +179,26 @@ pub(crate) struct NetworkCreate {
     /// Have an IPv6 subnet: a /64 that this machine always has, unless one is given
     #[arg(long)]
     pub(crate) ipv6: bool,
+    /// No way out, and no way in from outside the host
+    #[arg(long)]
+    pub(crate) internal: bool,
+    /// Whether containers reach each other, but for published ports [default: true]
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
+    pub(crate) icc: bool,
+    /// nat, nat-unprotected, routed or isolated [default: nat]
+    ///
+    /// What the gateway does. nat: containers go out with an address of the host, and are reached at published
+    /// ports of the host. nat-unprotected: at their own addresses as well, published or not. routed: no address
+    /// is changed, and they are reached at their own addresses, at published ports. isolated: internal, and the
+    /// host has no address on the network.
+    #[arg(long, value_name = "MODE", hide_possible_values = true)]
+    pub(crate) gateway_mode: Option<Gateway>,
+    /// Leave the source address of what goes out as it is
+    #[arg(long)]
+    pub(crate) no_masquerade: bool,
+    /// The source address of what goes out, one of each family [default: that of the link it leaves by]
+    #[arg(long, value_name = "IP", value_parser = parsed::<IpAddr>, conflicts_with = "no_masquerade")]
+    pub(crate) snat: Vec<IpAddr>,
     /// The largest packet, in bytes [default: that of the uplink]
     #[arg(long, value_name = "N", value_parser = parsed::<Mtu>)]
     pub(crate) mtu: Option<Mtu>,
@@ -188,6 +210,14 @@ pub(crate) struct NetworkCreate {
     /// A note that is kept and shown; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     pub(crate) label: Vec<Label>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gateway {
+    Nat,
+    NatUnprotected,
+    Routed,
+    Isolated,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What ends a command before its answer: one line, and an exit status.
 
-use linkspan::{Error, Left, lab};
+use linkspan::{Error, Host, Left, lab};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -114,6 +114,11 @@ pub(crate) fn of_clap(error: &clap::Error) -> Fault {
     let lines = text.lines().map(str::trim).take_while(end).filter(helps);
     let line = lines.collect::<Vec<_>>().join(" ").replace(" tip: ", "; ");
     Fault::Usage(one_line(line.strip_prefix("error: ").unwrap_or(&line)))
+}
+
+/// Tells what was changed of the host at large.
+pub(crate) fn tell(host: &Host) {
+    host.notices().into_iter().for_each(note);
 }
 
 /// Writes a line for the user beside the answer; where nobody reads, nobody is told.

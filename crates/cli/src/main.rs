@@ -17,6 +17,7 @@ mod wish;
 use args::{Cli, Command};
 use clap::Parser;
 use fault::Fault;
+use linkspan::Host;
 use output::Output;
 use settings::Settings;
 use std::process::ExitCode;
@@ -44,19 +45,31 @@ fn finish(done: Result<u8, Fault>, status: impl FnOnce(&Fault) -> u8) -> ExitCod
     }))
 }
 
-/// Each command opens the host that it works on.
+/// Each command opens the host that it works on, and tells what it changed of it at large.
 fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fault> {
+    // The demo makes a host of its own, before anything starts a thread.
+    if matches!(command, Command::Demo) {
+        return demo::demo(settings.builder(), out).map(|()| 0);
+    }
+    let host = settings.open()?;
     let done = match command {
-        Command::Network(command) => network::perform(&settings.open()?, command, out),
-        Command::Attach(wanted) => container::attach(&settings.open()?, wanted, out),
-        Command::Detach { name } => container::detach(&settings.open()?, name, out),
-        Command::Run(wanted) => return run::run(&settings.open()?, wanted),
-        Command::Ps => container::list(&settings.open()?, out),
-        Command::Inspect { name } => container::inspect(&settings.open()?, name, out),
-        Command::Port { name } => container::port(&settings.open()?, name, out),
-        Command::Plan(planned) => plan::plan(&settings.open()?, planned, out),
-        // It makes a host of its own, before anything starts a thread.
-        Command::Demo => demo::demo(settings.builder(), out),
+        Command::Network(command) => network::perform(&host, command, out),
+        Command::Attach(wanted) => container::attach(&host, wanted, out),
+        Command::Detach { name } => container::detach(&host, name, out),
+        Command::Run(wanted) => return run::run(&host, wanted),
+        Command::Ps => container::list(&host, out),
+        Command::Inspect { name } => container::inspect(&host, name, out),
+        Command::Port { name } => container::port(&host, name, out),
+        Command::Plan(planned) => plan::plan(&host, planned, out),
+        Command::Reconcile => reconcile(&host, out),
+        Command::Demo => Ok(()),
     };
+    fault::tell(&host);
     done.map(|()| 0)
+}
+
+/// `linkspan reconcile`: a line for each thing that was brought back.
+fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
+    let brought_back = host.reconcile()?.to_string();
+    out.report(&brought_back, &brought_back.lines().collect::<Vec<_>>())
 }

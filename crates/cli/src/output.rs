@@ -134,18 +134,29 @@ pub(crate) fn attachments(all: &[Attachment]) -> String {
 /// Whether two ports are neighbours of one range.
 fn follows(a: &Published, b: &Published) -> bool {
     let next = |a: Port, b: Port| a.get().checked_add(1) == Some(b.get());
-    next(a.host_port(), b.host_port())
-        && next(a.port(), b.port())
-        && (a.protocol(), a.host_address(), a.to()) == (b.protocol(), b.host_address(), b.to())
+    let host = match (a.host(), b.host()) {
+        (Some(a), Some(b)) => next(a.port(), b.port()) && a.address() == b.address(),
+        (None, None) => true,
+        _ => false,
+    };
+    host && next(a.port(), b.port())
+        && (a.protocol(), a.to()) == (b.protocol(), b.to())
+        && a.open().eq(b.open())
 }
 
-/// A range as Docker lists it, once for each family.
+/// A range as Docker lists it, once for each family; at the container's own address where it is routed.
 fn range(ports: &[Published]) -> Vec<String> {
     let (Some(first), Some(last)) = (ports.first(), ports.last()) else { return Vec::new() };
     let span = |first: Port, last: Port| if first == last { String::new() } else { format!("-{last}") };
-    let outside = span(first.host_port(), last.host_port());
     let inside = format!("{}{}/{}", first.port(), span(first.port(), last.port()), first.protocol());
-    sockets(first).iter().map(|socket| format!("{socket}{outside}->{inside}")).collect()
+    let host = first.host().zip(last.host());
+    let outside = host.map_or_else(String::new, |(first, last)| span(first.port(), last.port()));
+    let translated = on_host(first).into_iter().map(|socket| format!("{socket}{outside}->{inside}"));
+    let open = first.open().map(|address| match address {
+        IpAddr::V4(v4) => format!("{v4}:{inside}"),
+        IpAddr::V6(v6) => format!("[{v6}]:{inside}"),
+    });
+    translated.chain(open).collect()
 }
 
 /// `port`: a line for each port and family.
@@ -157,12 +168,19 @@ pub(crate) fn ports(published: &[Published]) -> String {
     lines.collect()
 }
 
-/// Where a port is answered on the host: at one address, or at every one of each family that it leads to.
+/// Where a port is answered: on the host, or at the container's own address where it is routed.
 pub(crate) fn sockets(published: &Published) -> Vec<SocketAddr> {
+    let open = published.open().map(|address| SocketAddr::new(address, published.port().get()));
+    on_host(published).into_iter().chain(open).collect()
+}
+
+/// Where a port is answered on the host: at one address, or at every one of each family that it leads to.
+fn on_host(published: &Published) -> Vec<SocketAddr> {
+    let Some(host) = published.host() else { return Vec::new() };
     let at = |to: &IpAddr| {
         let any: IpAddr =
             if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        SocketAddr::new(published.host_address().unwrap_or(any), published.host_port().get())
+        SocketAddr::new(host.address().unwrap_or(any), host.port().get())
     };
     published.to().iter().map(at).collect()
 }
@@ -188,8 +206,8 @@ mod tests {
                 "mtu": 1500, "addresses": ["10.88.0.2/24", "fd00::2/64"], "gateways": ["10.88.0.1", "fd00::1"],
             }],
             "published": [
-                { "protocol": "tcp", "host_address": null, "host_port": 8080, "port": 80, "to": ["10.88.0.2", "fd00::2"] },
-                { "protocol": "udp", "host_address": "127.0.0.1", "host_port": 5300, "port": 53, "to": ["10.88.0.2"] },
+                { "protocol": "tcp", "host": { "address": null, "port": 8080 }, "port": 80, "to": ["10.88.0.2", "fd00::2"] },
+                { "protocol": "udp", "host": { "address": "127.0.0.1", "port": 5300 }, "port": 53, "to": ["10.88.0.2"] },
             ],
         });
         serde_json::from_value(value).unwrap()
@@ -197,7 +215,7 @@ mod tests {
 
     fn published(address: Option<&str>, host_port: u16, port: u16) -> Published {
         let value = json!({
-            "protocol": "tcp", "host_address": address, "host_port": host_port, "port": port, "to": ["10.88.0.2"],
+            "protocol": "tcp", "host": { "address": address, "port": host_port }, "port": port, "to": ["10.88.0.2"],
         });
         serde_json::from_value(value).unwrap()
     }

@@ -2,7 +2,7 @@
 
 use crate::args::Run;
 use crate::container::resolve;
-use crate::fault::Fault;
+use crate::fault::{Fault, tell};
 use crate::signals::{self, Caught, Signals, tells_to_stop};
 use crate::wish;
 use linkspan::{AttachmentId, Container, ContainerName, Error, Host, Mode, NetNs, Pid, Prepared};
@@ -18,6 +18,7 @@ pub(crate) fn run(host: &Host, args: &Run) -> Result<u8, Fault> {
     // From here on no signal ends this process: the first is passed on, the next ones too, and we clean up.
     let mut signals = Signals::catch()?;
     let prepared = host.prepare(&mode, &container, args.hostname.clone())?;
+    tell(host);
     let id = prepared.attachment().map(linkspan::Attachment::id);
     let ended = supervise(host, &prepared, &args.command, &mut signals);
     // The namespace is held meanwhile, so that no link of it goes while it is looked at.

@@ -1,9 +1,11 @@
 //! From the words of the command line to what the library is asked for.
 
-use crate::args::{EndpointArgs, Joined, NetworkCreate};
+use crate::args::{EndpointArgs, Gateway, Joined, NetworkCreate};
 use crate::fault::{Fault, chain};
 use ipnet::IpNet;
-use linkspan::{Container, ContainerName, Endpoint, Mode, Network, NetworkName, Subnet};
+use linkspan::{
+    Container, ContainerName, Egress, Endpoint, GatewayMode, Mode, Neighbours, Network, NetworkName, Subnet,
+};
 use std::error::Error;
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -17,9 +19,40 @@ pub(crate) fn network(args: &NetworkCreate) -> Result<Network, Fault> {
     if args.ipv6 {
         network = network.ipv6();
     }
+    network = network.gateway_mode(gateway_mode(args)?).egress(egress(args)?);
+    if !args.icc {
+        network = network.neighbours(Neighbours::PublishedOnly);
+    }
     network = args.mtu.into_iter().fold(network, Network::mtu);
     network = args.bridge_name.into_iter().fold(network, Network::link);
     Ok(args.label.iter().fold(network, |network, label| network.label(&label.key, &label.value)))
+}
+
+/// What the gateway does; an internal network has a gateway that leads nowhere, or none.
+fn gateway_mode(args: &NetworkCreate) -> Result<GatewayMode, Fault> {
+    match (args.gateway_mode, args.internal) {
+        (Some(Gateway::Isolated), _) => Ok(GatewayMode::Isolated),
+        (None | Some(Gateway::Nat), true) => Ok(GatewayMode::Internal),
+        (None | Some(Gateway::Nat), false) => Ok(GatewayMode::Nat),
+        (Some(Gateway::NatUnprotected), false) => Ok(GatewayMode::NatUnprotected),
+        (Some(Gateway::Routed), false) => Ok(GatewayMode::Routed),
+        (Some(_), true) => Err(Fault::Usage("--internal does not go with that --gateway-mode".to_owned())),
+    }
+}
+
+fn egress(args: &NetworkCreate) -> Result<Egress, Fault> {
+    one_of_each_family("--snat", args.snat.iter().copied())?;
+    if args.no_masquerade {
+        return Ok(Egress::Keep);
+    }
+    let (mut ipv4, mut ipv6) = (None, None);
+    for address in &args.snat {
+        match address {
+            IpAddr::V4(v4) => ipv4 = Some(*v4),
+            IpAddr::V6(v6) => ipv6 = Some(*v6),
+        }
+    }
+    Ok(if args.snat.is_empty() { Egress::Masquerade } else { Egress::Fixed { ipv4, ipv6 } })
 }
 
 /// The given subnets, each with what was given of its family.
@@ -184,6 +217,26 @@ mod tests {
 
     fn web() -> Container {
         Container::new("web".parse().unwrap())
+    }
+
+    #[test]
+    fn who_can_talk_to_whom_is_asked_for_in_dockers_words() {
+        let plain = || Network::bridge("web".parse().unwrap());
+        let check = |line: &str, expected: Network| assert_eq!(network_of(line), Ok(expected), "{line}");
+        check("--internal", plain().gateway_mode(GatewayMode::Internal));
+        check("--gateway-mode isolated --internal", plain().gateway_mode(GatewayMode::Isolated));
+        check("--gateway-mode nat-unprotected", plain().gateway_mode(GatewayMode::NatUnprotected));
+        check("--icc=false", plain().neighbours(Neighbours::PublishedOnly));
+        check("--icc=true", plain());
+        check("--no-masquerade", plain().egress(Egress::Keep));
+        let ipv4 = Some("192.0.2.9".parse().unwrap());
+        check("--snat 192.0.2.9", plain().egress(Egress::Fixed { ipv4, ipv6: None }));
+        let refused = |line: &str| network_of(line).unwrap_err();
+        assert_eq!(
+            refused("--internal --gateway-mode routed"),
+            "--internal does not go with that --gateway-mode"
+        );
+        assert_eq!(refused("--snat 1.1.1.1 --snat 1.1.1.2"), "--snat is given twice for IPv4");
     }
 
     #[test]

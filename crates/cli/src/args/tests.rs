@@ -57,9 +57,9 @@ fn what_is_wrong_is_named_in_one_line() {
 
 #[test]
 fn options_of_what_is_not_there_are_refused() {
-    check("network create web --internal", "unexpected argument '--internal' found");
+    check("network create web --encrypted", "unexpected argument '--encrypted' found");
     check("attach web --pid 1 --alias a", "unexpected argument '--alias' found");
-    check("reconcile", "unrecognized subcommand 'reconcile'");
+    check("prune", "unrecognized subcommand 'prune'");
 }
 
 #[test]
