@@ -1,10 +1,11 @@
 use crate::iptables::{Family, Plan, Seen, plan};
 use crate::{Error, Instance, Ruleset};
 use nix::sched::{CloneFlags, setns};
-use std::fs;
-use std::io::{self, Write};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::thread;
 
 /// The chains of an instance in the iptables of a network namespace.
@@ -121,17 +122,28 @@ fn has_ipv6() -> bool {
     fs::exists("/proc/thread-self/net/if_inet6").unwrap_or(false)
 }
 
+/// Runs a program whose input and output are files in memory: no pipe can fill up, and nothing has to be
+/// written and read at once.
 fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
+    let (mut stdin, mut stdout, mut stderr) = (memory()?, memory()?, memory()?);
+    stdin.write_all(input.as_bytes())?;
+    stdin.rewind()?;
     let mut command = Command::new(program);
     command.args(arguments).env("LC_ALL", "C");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let stdin = child.stdin.take();
-    thread::scope(|scope| {
-        // A program that ends early takes no more input; its status says why.
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
-        child.wait_with_output()
-    })
+    command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let status = command.spawn()?.wait()?;
+    Ok(Output { status, stdout: whole(&mut stdout)?, stderr: whole(&mut stderr)? })
+}
+
+fn memory() -> io::Result<File> {
+    Ok(memfd_create(c"iptables", MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+fn whole(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The line of the input that a program's complaint names by its number, counted from 1.
