@@ -109,6 +109,19 @@ pub(crate) enum Command {
     Demo,
 }
 
+impl Command {
+    /// Whether it changes nothing but what a killed command left.
+    pub(crate) const fn only_looks(&self) -> bool {
+        matches!(
+            self,
+            Self::Ps
+                | Self::Inspect { .. }
+                | Self::Port { .. }
+                | Self::Network(NetworkCommand::Ls | NetworkCommand::Inspect { .. })
+        )
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
     /// Make a bridge network, and print its id

@@ -52,6 +52,10 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
         return demo::demo(settings.builder(), out).map(|()| 0);
     }
     let host = settings.open()?;
+    if command.only_looks() {
+        // What a killed command left is not shown, but taken back; who may not do that may look all the same.
+        let _ = host.repair();
+    }
     let done = match command {
         Command::Network(command) => network::perform(&host, command, out),
         Command::Attach(wanted) => container::attach(&host, wanted, out),

@@ -125,10 +125,20 @@ impl Host {
         Ok(())
     }
 
+    /// Takes back what killed processes left under way. Every operation that changes something begins with it;
+    /// whoever only looks may want to call it first.
+    ///
+    /// # Errors
+    /// [`Error::Records`] where the records cannot be read. What cannot be taken back stays on record, for the
+    /// next call.
+    pub fn repair(&self) -> Result<(), Error> {
+        self.remove(|| Ok(()))
+    }
+
     /// Takes back what dead processes left under way; what a live one is at is left alone.
     ///
-    /// What stays of it is on record still, for the next one; it is no reason to refuse this one's work.
-    pub(crate) fn repair(&self) -> Result<(), Error> {
+    /// What stays of it is no reason to refuse this one's work.
+    pub(crate) fn take_back_the_dead(&self) -> Result<(), Error> {
         let pending = self.run.pending.names()?;
         for name in pending.iter().filter(|name| network_of(name).is_none()) {
             if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)? {

@@ -222,7 +222,7 @@ impl Host {
     /// nothing stays that was only there for it.
     pub(crate) fn make<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let here = self.run.enter(&self.identity)?;
-        match self.repair().and_then(|()| work()) {
+        match self.take_back_the_dead().and_then(|()| work()) {
             Ok(made) => Ok(made),
             Err(refused) => Err(refused.after(self.tidy(here))),
         }
@@ -232,7 +232,7 @@ impl Host {
     /// nobody needs any more goes.
     pub(crate) fn remove<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let here = self.run.enter(&self.identity)?;
-        let done = self.repair().and_then(|()| work());
+        let done = self.take_back_the_dead().and_then(|()| work());
         match (done, self.tidy(here)) {
             (Ok(removed), Ok(())) => Ok(removed),
             (Ok(_), Err(stayed)) => Err(stayed.leaving(Residue::Records { of: self.run.path() })),

@@ -17,7 +17,7 @@ impl Host {
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::Links`] where the name of a
     /// bridge is now another link's.
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
-        self.remove(|| Ok(()))?;
+        self.repair()?;
         let alone = self.run.alone(&self.identity)?;
         let done = self.reconcile_alone();
         let left = self.run.leave(alone);
