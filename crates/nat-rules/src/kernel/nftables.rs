@@ -266,14 +266,6 @@ impl Nftables {
 
 const OURS: Table = Table::Ours { layout: LAYOUT, user_rules: false };
 
-impl Set {
-    /// Whether its elements are published ports.
-    const fn holds_ports(self) -> bool {
-        use Set::{Open4, Open6, Pub4, Pub4At, Pub6, Pub6At};
-        matches!(self, Open4 | Open6 | Pub4 | Pub4At | Pub6 | Pub6At)
-    }
-}
-
 /// Absence is an empty answer.
 fn present(replies: Result<Vec<Reply>, linkspan_netlink::Error>) -> Result<Vec<Reply>, Error> {
     match replies {

@@ -57,6 +57,11 @@ impl Set {
     pub const fn as_str(self) -> &'static str {
         self.shape().name
     }
+
+    /// Whether its elements are published ports.
+    pub(crate) const fn holds_ports(self) -> bool {
+        matches!(self, Self::Open4 | Self::Open6 | Self::Pub4 | Self::Pub4At | Self::Pub6 | Self::Pub6At)
+    }
 }
 
 /// One element of a set or map, as it stands in the kernel.

@@ -111,8 +111,9 @@ pub fn plan(instance: Instance, change: &Change, seen: &Seen) -> Result<Plan, Er
     let mut steps = mending(seen);
     steps.extend(difference(here, seen, gone.difference(&come).filter(|e| seen.has(e)), &come));
     let plan = Plan::of(instance, steps, seen);
-    // Elements that others put in or take out meanwhile are no matter.
-    let generation = plan.generation.filter(|_| is_older(seen));
+    // A port is decided by its own place alone, but a network by all the others: whether it overlaps one,
+    // and whether it is the last.
+    let generation = plan.generation.filter(|_| !plan.steps.iter().all(Step::is_about_a_port));
     Ok(Plan { generation, ..plan })
 }
 
@@ -147,10 +148,6 @@ fn mending(seen: &Seen) -> Vec<Step> {
     };
     let misplaced = seen.misplaced.iter().copied().map(Step::Remake);
     swap.into_iter().chain(misplaced).chain(seen.damaged.iter().copied().map(Step::Rewrite)).collect()
-}
-
-const fn is_older(seen: &Seen) -> bool {
-    matches!(seen.table, Table::Ours { layout, .. } if layout < LAYOUT)
 }
 
 fn is_here(instance: Instance, seen: &Seen) -> Result<bool, Error> {
@@ -230,6 +227,10 @@ impl fmt::Display for Plan {
 }
 
 impl Step {
+    const fn is_about_a_port(&self) -> bool {
+        matches!(self, Self::Add(element) | Self::Remove(element) if element.set().holds_ports())
+    }
+
     /// The step in the words of nft, for the table of this instance.
     pub fn of(&self, instance: Instance) -> impl fmt::Display + '_ {
         Worded { step: self, instance }

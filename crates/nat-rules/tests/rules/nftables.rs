@@ -211,6 +211,21 @@ fn a_plan_that_drops_the_table_is_void_once_others_wrote() {
 }
 
 #[test]
+fn a_network_is_not_planned_beside_one_that_was_not_seen() {
+    in_private("nftables::a_network_is_not_planned_beside_one_that_was_not_seen", || {
+        let (mut door, mut other) = (door(), door());
+        let add = |bridge, subnet| Change::new().add_network(network(bridge, &[subnet]));
+        door.change(&add("ls-a", "10.0.0.0/24")).unwrap();
+        let (wide, narrow) = (add("ls-b", "10.1.0.0/16"), add("ls-c", "10.1.1.0/24"));
+        let seen = door.look(&wide).unwrap();
+        let stale = nftables::plan(Instance::default(), &wide, &seen).unwrap();
+        other.change(&narrow).unwrap();
+        assert!(door.apply(&stale).unwrap_err().is_overtaken());
+        assert!(matches!(door.change(&wide), Err(Error::Overlap { .. })));
+    });
+}
+
+#[test]
 fn a_table_whose_user_chain_holds_rules_stays() {
     in_private("nftables::a_table_whose_user_chain_holds_rules_stays", || {
         if !has("nft") {
