@@ -1,3 +1,5 @@
+#[cfg(feature = "kernel")]
+use crate::conntrack::Flow;
 use crate::{Destination, Instance};
 use ipnet::IpNet;
 #[cfg(feature = "kernel")]
@@ -94,6 +96,19 @@ pub enum Error {
     #[cfg(feature = "kernel")]
     #[error("cannot speak with nftables")]
     Netlink(#[from] linkspan_netlink::Error),
+    /// The kernel could not be asked for the connections that it tracks.
+    #[cfg(feature = "kernel")]
+    #[error("cannot ask for tracked connections")]
+    Conntrack(#[source] linkspan_netlink::Error),
+    /// The kernel keeps a tracked connection that a change of the rules left behind.
+    #[cfg(feature = "kernel")]
+    #[error("cannot make the kernel forget {flow}")]
+    Flow {
+        /// The connection.
+        flow: Flow,
+        /// The reason.
+        source: Errno,
+    },
     /// A program could not be started, or not be spoken with.
     #[cfg(feature = "kernel")]
     #[error("cannot run `{program}`")]

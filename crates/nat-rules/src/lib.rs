@@ -2,12 +2,14 @@
 //!
 //! What is wanted is a [`Ruleset`] of [`Network`]s and [`Publish`]ed ports, and a [`Change`] of it. From what
 //! was seen, pure code makes a plan: one transaction of [`nftables`], or the text for the [`iptables`]
-//! programs. Both give a packet the same answers. The doors to the running kernel are in `kernel`, behind
-//! the default feature of that name.
+//! programs. Both give a packet the same answers. Which tracked connections a change leaves behind is for
+//! [`conntrack`] to say. The doors to the running kernel are in `kernel`, behind the default feature of that
+//! name.
 //!
 //! What it refuses to do: it touches no table, chain or rule but its own [`Instance`]'s, sets no policy,
-//! writes no sysctl, deletes no tracked connection, and knows nothing of links beyond their names. Nothing
-//! but addresses, numbers and parsed names reaches a rule, so no text of a user can become one.
+//! writes no sysctl, has no tracked connection forgotten but those to a port that changed its owner, and
+//! knows nothing of links beyond their names. Nothing but addresses, numbers and parsed names reaches a
+//! rule, so no text of a user can become one.
 //!
 //! ```
 //! use linkspan_nat_rules::nftables::{self, Seen};
@@ -23,6 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod conntrack;
 mod error;
 mod instance;
 pub mod iptables;

@@ -136,7 +136,7 @@ fn bytes(key: &[Cell], edge: Edge) -> Vec<u8> {
     bytes
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

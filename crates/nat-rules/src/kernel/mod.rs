@@ -1,7 +1,9 @@
-//! The doors to the rules of a running kernel: [`Nftables`] by netlink, [`Iptables`] by its programs.
+//! The doors to the rules of a running kernel: [`Nftables`] by netlink, [`Iptables`] by its programs; and to
+//! the connections that it tracks, [`Conntrack`].
 //!
-//! They look and they carry out plans; what is decided is decided in [`crate::nftables`] and
-//! [`crate::iptables`]. Each works in the network namespace that it was opened in, from any thread.
+//! They look and they carry out plans; what is decided is decided in [`crate::nftables`],
+//! [`crate::iptables`] and [`crate::conntrack`]. Each works in the network namespace that it was opened in,
+//! from any thread.
 //!
 //! ```no_run
 //! use linkspan_nat_rules::kernel::Nftables;
@@ -14,6 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod conntrack;
 mod element;
 mod expression;
 mod iptables;
@@ -21,6 +24,7 @@ mod listed;
 mod nftables;
 mod table;
 
+pub use conntrack::Conntrack;
 pub use iptables::Iptables;
 pub use nftables::Nftables;
 

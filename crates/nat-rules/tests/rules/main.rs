@@ -3,6 +3,8 @@
 // A panic here is a failed test, and a reason to skip is for whoever runs it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+#[cfg(feature = "kernel")]
+mod conntrack;
 mod golden;
 #[cfg(feature = "kernel")]
 mod iptables;
@@ -12,3 +14,7 @@ mod laws;
 #[cfg(feature = "kernel")]
 mod nftables;
 mod samples;
+#[cfg(feature = "kernel")]
+mod traffic;
+#[cfg(feature = "kernel")]
+mod trust;
