@@ -29,8 +29,12 @@ mod endpoints;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod input;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod publishing;
+#[cfg(test)]
+mod race;

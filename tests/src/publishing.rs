@@ -184,7 +184,8 @@ fn a_port_without_a_number_gets_a_free_one() {
             let web = world.container(&wanted(&world.network(1), |port| port));
             serve(web.netns(), INSIDE);
             for published in web.attachment.published() {
-                let to = SocketAddr::new(world.host_address(Family::V6), published.host().unwrap().port().get());
+                let to =
+                    SocketAddr::new(world.host_address(Family::V6), published.host().unwrap().port().get());
                 Question { from: world.remote(), by: published.protocol(), to }.is_answered();
             }
         });

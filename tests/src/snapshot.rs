@@ -113,7 +113,8 @@ impl Snapshot {
                 self.files(&path);
             } else if !is_lock(&path) {
                 let shown = path.display().to_string();
-                self.note("file", &format!("{shown} {}", hash(&path)));
+                let contents = if is_ledger(&path) { 0 } else { hash(&path) };
+                self.note("file", &format!("{shown} {contents}"));
             }
         }
     }
@@ -200,6 +201,11 @@ fn is_rule(line: &str) -> bool {
 fn is_lock(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".lock") || path.parent().is_some_and(|folder| folder.ends_with("locks"))
+}
+
+/// The files that are only appended to, and say the same in more lines after something came and went.
+fn is_ledger(path: &Path) -> bool {
+    path.ends_with("claims") || path.parent().is_some_and(|folder| folder.ends_with("leases"))
 }
 
 /// Whether nobody but an administrator changes a setting.
