@@ -111,10 +111,9 @@ impl Snapshot {
             let path = entry.path();
             if entry.file_type().unwrap().is_dir() {
                 self.files(&path);
-            } else if !is_lock(&path) {
+            } else if !is_lock(&path) && !is_ledger_in_use(&path) {
                 let shown = path.display().to_string();
-                let contents = if is_ledger(&path) { 0 } else { hash(&path) };
-                self.note("file", &format!("{shown} {contents}"));
+                self.note("file", &format!("{shown} {}", hash(&path)));
             }
         }
     }
@@ -203,9 +202,12 @@ fn is_lock(path: &Path) -> bool {
     name.ends_with(".lock") || path.parent().is_some_and(|folder| folder.ends_with("locks"))
 }
 
-/// The files that are only appended to, and say the same in more lines after something came and went.
-fn is_ledger(path: &Path) -> bool {
-    path.ends_with("claims") || path.parent().is_some_and(|folder| folder.ends_with("leases"))
+/// The files that are only appended to, and say the same in more lines after something came and went. They
+/// have to go when nothing is on record any more, which the run folder's `host` file tells.
+fn is_ledger_in_use(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    let run = if folder.ends_with("leases") { folder.parent().unwrap_or(folder) } else { folder };
+    (folder.ends_with("leases") || path.ends_with("claims")) && run.join("host").exists()
 }
 
 /// Whether nobody but an administrator changes a setting.
