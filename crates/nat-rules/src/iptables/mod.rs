@@ -22,6 +22,7 @@
 //! ```
 
 mod chain;
+mod difference;
 mod line;
 mod plan;
 mod seen;

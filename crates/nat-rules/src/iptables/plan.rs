@@ -1,38 +1,48 @@
 use super::Family;
 use super::chain::{Chain, Table};
+use super::difference::Difference;
 use super::seen::{Loaded, Seen};
 use super::text::Rules;
 use crate::{Error, Instance, Ruleset};
 use std::fmt;
 
 /// What to feed to `iptables-restore --noflush` and to `ip6tables-restore --noflush`.
+///
+/// A table that differs is written whole, as those programs want it; the `Display` names only the
+/// difference, one line for each chain and rule, in the words of `iptables`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    v4: String,
-    v6: String,
+    v4: Work,
+    v6: Work,
+}
+
+/// What is to be done for one family.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Work {
+    script: String,
+    /// The commands that would do the same, one by one.
+    difference: Vec<String>,
 }
 
 impl Plan {
     /// The text for the program of this family; empty where there is nothing to do.
     pub fn script(&self, family: Family) -> &str {
         match family {
-            Family::V4 => &self.v4,
-            Family::V6 => &self.v6,
+            Family::V4 => &self.v4.script,
+            Family::V6 => &self.v6.script,
         }
     }
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
+        self.v4.script.is_empty() && self.v6.script.is_empty()
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (program, script) in [("iptables-restore", &self.v4), ("ip6tables-restore", &self.v6)] {
-            if !script.is_empty() {
-                write!(f, "{program} --noflush\n{script}")?;
-            }
+        for (program, work) in [("iptables", &self.v4), ("ip6tables", &self.v6)] {
+            work.difference.iter().try_for_each(|command| writeln!(f, "{program} {command}"))?;
         }
         Ok(())
     }
@@ -47,13 +57,26 @@ impl fmt::Display for Plan {
 /// # Errors
 /// [`Error::NoIpv6`] where IPv6 rules are wanted and that family is missing.
 pub fn plan(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Plan, Error> {
-    let script = |family| match (Rules::of(rules, family), seen.of(family)) {
-        (None, None) => Ok(String::new()),
+    let work = |family| match (Rules::of(rules, family), seen.of(family)) {
+        (None, None) => Ok(Work::default()),
         (Some(_), None) => Err(Error::NoIpv6),
         (Some(wanted), Some(loaded)) => Ok(Script { instance, loaded }.write(&wanted)),
         (None, Some(loaded)) => Ok(Script { instance, loaded }.remove()),
     };
-    Ok(Plan { v4: script(Family::V4)?, v6: script(Family::V6)? })
+    Ok(Plan { v4: work(Family::V4)?, v6: work(Family::V6)? })
+}
+
+impl Work {
+    fn name(&mut self, table: Table, commands: impl IntoIterator<Item = String>) {
+        self.difference.extend(commands.into_iter().map(|command| format!("-t {} {command}", table.name())));
+    }
+}
+
+/// What goes of a table.
+struct Removed {
+    emptied: Vec<Chain>,
+    jumps: Vec<Chain>,
+    chains: Vec<Chain>,
 }
 
 struct Script<'a> {
@@ -62,15 +85,30 @@ struct Script<'a> {
 }
 
 impl Script<'_> {
-    fn write(&self, wanted: &Rules) -> String {
-        let stale = Table::ALL.into_iter().filter(|table| !self.holds(*table, wanted));
-        stale.map(|table| self.table(table, self.written(table, wanted))).collect()
+    fn write(&self, wanted: &Rules) -> Work {
+        let mut work = Work::default();
+        for table in Table::ALL.into_iter().filter(|table| !self.holds(*table, wanted)) {
+            work.script += &self.table(table, self.written(table, wanted));
+            work.name(table, self.difference(table, wanted));
+        }
+        work
     }
 
     /// What publishes goes before what forbids.
-    fn remove(&self) -> String {
-        let tables = Table::ALL.into_iter().rev().map(|table| (table, self.removed(table)));
-        tables.filter(|(_, lines)| !lines.is_empty()).map(|(table, lines)| self.table(table, lines)).collect()
+    fn remove(&self) -> Work {
+        let mut work = Work::default();
+        for table in Table::ALL.into_iter().rev() {
+            let Removed { emptied, jumps, chains } = self.removed(table);
+            let named =
+                |command: &'static str| move |chain: &Chain| format!("{command} {}", chain.of(self.instance));
+            let taken = || jumps.iter().map(|c| self.without_jump(*c)).chain(chains.iter().map(named("-X")));
+            let lines: Vec<_> = emptied.iter().map(|c| self.emptied(*c)).chain(taken()).collect();
+            if !lines.is_empty() {
+                work.script += &self.table(table, lines);
+                work.name(table, emptied.iter().map(named("-F")).chain(taken()));
+            }
+        }
+        work
     }
 
     fn table(&self, table: Table, lines: Vec<String>) -> String {
@@ -117,14 +155,46 @@ impl Script<'_> {
         }
     }
 
-    fn removed(&self, table: Table) -> Vec<String> {
+    /// What makes a table hold what is wanted, command by command.
+    fn difference(&self, table: Table, wanted: &Rules) -> Vec<String> {
+        let fresh = |chain: &&Chain| !self.loaded.chains.contains_key(chain);
+        let made = table.chains().iter().filter(fresh).map(|chain| format!("-N {}", chain.of(self.instance)));
+        let own = table.chains().iter().filter(|chain| **chain != Chain::User);
+        let rules = own.flat_map(|&chain| {
+            let difference = Difference::between(self.loaded.rules(chain), wanted.of_chain(chain));
+            difference.commands(&chain.of(self.instance).to_string())
+        });
+        made.chain(self.rejoined(table)).chain(rules).collect()
+    }
+
+    /// The jumps that go and come.
+    fn rejoined(&self, table: Table) -> Vec<String> {
+        let jump = |chain: Chain| chain.of(self.instance).jump();
+        let (mut there, mut wanted): (Vec<_>, Vec<_>) = (
+            self.loaded.jumps(table).map(jump).collect(),
+            table.chains().iter().copied().map(jump).collect(),
+        );
+        if !table.comes_first() {
+            there.sort_unstable();
+            wanted.sort_unstable();
+        }
+        let Difference { gone, come, .. } = Difference::between(&there, &wanted);
+        let put = |(place, jump): &(usize, &str)| match jump.split_once(' ') {
+            Some((chain, rule)) if table.comes_first() => format!("-I {chain} {} {rule}", place + 1),
+            _ => format!("-A {jump}"),
+        };
+        gone.iter().map(|jump| format!("-D {jump}")).chain(come.iter().map(put)).collect()
+    }
+
+    fn removed(&self, table: Table) -> Removed {
         let there = |chain: &Chain| self.loaded.chains.contains_key(chain);
         let stays = |chain: &Chain| *chain == Chain::User && !self.loaded.rules(Chain::User).is_empty();
         let goes: Vec<_> = table.chains().iter().copied().filter(|c| there(c) && !stays(c)).collect();
-        let emptied = goes.iter().filter(|c| !self.loaded.rules(**c).is_empty()).map(|c| self.emptied(*c));
-        let jumps = self.loaded.jumps(table).filter(|c| !stays(c)).map(|c| self.without_jump(c));
-        let unheld = goes.iter().filter(|c| !self.loaded.held.contains(c));
-        emptied.chain(jumps).chain(unheld.map(|c| format!("-X {}", c.of(self.instance)))).collect()
+        Removed {
+            emptied: goes.iter().copied().filter(|c| !self.loaded.rules(*c).is_empty()).collect(),
+            jumps: self.loaded.jumps(table).filter(|c| !stays(c)).collect(),
+            chains: goes.into_iter().filter(|c| !self.loaded.held.contains(c)).collect(),
+        }
     }
 
     /// Makes the chain, or empties it.

@@ -1,6 +1,6 @@
 //! What iptables makes of the rules, read back by iptables-save.
 
-use crate::lab::{has, in_private, run};
+use crate::lab::{feed, has, in_private, run};
 use crate::samples::{self, network, publish};
 use linkspan_nat_rules::iptables::{self, Family};
 use linkspan_nat_rules::kernel::Iptables;
@@ -128,25 +128,95 @@ fn the_users_chain_keeps_its_rules_and_its_place() {
 }
 
 #[test]
-fn damage_is_mended() {
-    in_private("iptables::damage_is_mended", || {
+fn damage_is_named_and_mended() {
+    in_private("iptables::damage_is_named_and_mended", || {
+        if !ready() {
+            return;
+        }
+        let rules = samples::all().into_iter().find(|sample| sample.name == "trusted").unwrap().rules;
+        door().reconcile(&rules).unwrap();
+        let mended = |damage: &str, expected: &str| {
+            damage.split(" && ").for_each(|command| drop(run(command)));
+            assert_eq!(door().reconcile(&rules).unwrap().to_string(), expected, "{damage}");
+            check(&rules, damage);
+            assert_eq!(door().reconcile(&rules).unwrap().to_string(), "");
+        };
+        mended(
+            "iptables -F FORWARD",
+            "iptables -t filter -I FORWARD 1 -j linkspan-user\niptables -t filter -I FORWARD 2 -j LINKSPAN-FORWARD\n",
+        );
+        mended(
+            "iptables -t raw -D PREROUTING -j LINKSPAN-PRE",
+            "iptables -t raw -I PREROUTING 1 -j LINKSPAN-PRE\n",
+        );
+        mended(
+            "iptables -A FORWARD -j LINKSPAN-FORWARD",
+            "iptables -t filter -D FORWARD -j LINKSPAN-FORWARD\n",
+        );
+        mended(
+            "iptables -A LINKSPAN-FORWARD -j ACCEPT",
+            "iptables -t filter -D LINKSPAN-FORWARD -j ACCEPT\n",
+        );
+        mended(
+            "iptables -I LINKSPAN-FORWARD 3 -s 10.9.9.9/32 -j DROP",
+            "iptables -t filter -D LINKSPAN-FORWARD -s 10.9.9.9/32 -j DROP\n",
+        );
+        mended(
+            "iptables -R LINKSPAN-FORWARD 1 -i x -j DROP",
+            "iptables -t filter -D LINKSPAN-FORWARD -i x -j DROP\n\
+             iptables -t filter -I LINKSPAN-FORWARD 1 -i ls-2f6b9e04 -o ls-2f6b9e04 -j ACCEPT\n",
+        );
+        mended(
+            "iptables -t nat -D POSTROUTING -j LINKSPAN-POST && iptables -t nat -F LINKSPAN-POST && \
+             iptables -t nat -X LINKSPAN-POST",
+            "iptables -t nat -N LINKSPAN-POST\n\
+             iptables -t nat -A POSTROUTING -j LINKSPAN-POST\n\
+             iptables -t nat -A LINKSPAN-POST -s 10.88.11.0/24 -o ls-2f6b9e04 -m conntrack --ctstate DNAT -j MASQUERADE\n\
+             iptables -t nat -A LINKSPAN-POST -s 127.0.0.0/8 -o ls-2f6b9e04 -j MASQUERADE\n\
+             iptables -t nat -A LINKSPAN-POST -s 10.88.10.0/24 -o ls-77d0c1ab -m conntrack --ctstate DNAT -j MASQUERADE\n\
+             iptables -t nat -A LINKSPAN-POST -s 127.0.0.0/8 -o ls-77d0c1ab -j MASQUERADE\n\
+             iptables -t nat -A LINKSPAN-POST -s 10.88.10.0/24 ! -o ls-77d0c1ab -j MASQUERADE\n",
+        );
+        mended(
+            "ip6tables -t nat -F LINKSPAN-DNAT-OUT",
+            "ip6tables -t nat -A LINKSPAN-DNAT-OUT -d ::1/128 -j RETURN\n",
+        );
+        let gone = door().reconcile(&Ruleset::new()).unwrap().to_string();
+        let of_raw: Vec<_> = gone.lines().filter(|line| line.starts_with("iptables -t raw")).collect();
+        assert_eq!(
+            of_raw,
+            [
+                "iptables -t raw -F LINKSPAN-PRE",
+                "iptables -t raw -D PREROUTING -j LINKSPAN-PRE",
+                "iptables -t raw -X LINKSPAN-PRE"
+            ]
+        );
+    });
+}
+
+#[test]
+fn the_commands_that_are_named_do_the_same() {
+    in_private("iptables::the_commands_that_are_named_do_the_same", || {
         if !ready() {
             return;
         }
         let everything = samples::all().pop().unwrap().rules;
-        door().reconcile(&everything).unwrap();
-        for damage in [
-            "iptables -F FORWARD",
-            "iptables -t nat -F",
-            "iptables -t raw -D PREROUTING -j LINKSPAN-PRE",
-            "iptables -A LINKSPAN-FORWARD -j ACCEPT",
-            "iptables -A FORWARD -j LINKSPAN-FORWARD",
-            "ip6tables -F LINKSPAN-FORWARD",
-        ] {
-            run(damage);
-            assert!(!door().reconcile(&everything).unwrap().is_empty(), "{damage}");
-            check(&everything, damage);
-        }
+        let trusted = samples::all().into_iter().find(|sample| sample.name == "trusted").unwrap().rules;
+        let by_hand = |rules: &Ruleset, from: &str| {
+            let named = iptables::plan(Instance::default(), rules, &door().look().unwrap()).unwrap();
+            assert!(!named.is_empty(), "{from}");
+            named.to_string().lines().for_each(|command| drop(run(command)));
+            assert!(door().reconcile(rules).unwrap().is_empty(), "from {from} by hand:\n{named}");
+        };
+        by_hand(&everything, "nothing");
+        feed("iptables-restore", "*filter\nCOMMIT\n*nat\nCOMMIT\n*raw\nCOMMIT\n");
+        by_hand(&everything, "a flush");
+        by_hand(&trusted, "everything");
+        run("iptables -D FORWARD -j LINKSPAN-FORWARD");
+        by_hand(&trusted, "a jump less");
+        by_hand(&everything, "trusted");
+        by_hand(&Ruleset::new(), "everything");
+        assert_eq!(ours(&run("iptables-save")), "");
     });
 }
 
