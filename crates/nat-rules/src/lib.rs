@@ -27,14 +27,17 @@
 
 pub mod conntrack;
 mod error;
+pub mod foreign;
 mod instance;
 pub mod iptables;
 #[cfg(feature = "kernel")]
 pub mod kernel;
+mod netfilter;
 mod network;
 pub mod nftables;
 mod publish;
 mod ruleset;
+pub mod walk;
 
 pub use error::Error;
 pub use instance::{Instance, ParseInstanceError};

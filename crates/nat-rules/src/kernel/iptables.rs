@@ -74,23 +74,39 @@ impl Iptables {
     }
 
     fn saved(&self, family: Family) -> Result<String, Error> {
-        self.run(family.saves(), &[], "")
+        self.saved_by(family.saves())
     }
 
-    fn run(&self, program: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
+    /// What a program prints that saves tables.
+    pub(super) fn saved_by(&self, program: &'static str) -> Result<String, Error> {
+        self.run(program, &[], "")
+    }
+
+    /// What a file says of the namespace.
+    pub(super) fn read(&self, path: &str) -> io::Result<String> {
+        self.inside(|| fs::read_to_string(path))
+    }
+
+    /// Works on a thread that ends in the namespace that it entered; the caller's thread never moves.
+    fn inside<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         let inside = || {
             if let Some(namespace) = &self.namespace {
                 setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
             }
+            work()
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, inside)?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn run(&self, program: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
+        let output = self.inside(|| {
             if program == Family::V6.saves() && !has_ipv6() {
                 return Err(io::ErrorKind::NotFound.into());
             }
             run(program, arguments, input)
-        };
-        // The thread ends in the namespace that it entered; the caller's thread never moves.
-        let output = thread::scope(|scope| {
-            let thread = thread::Builder::new().spawn_scoped(scope, inside)?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         let output = output.map_err(|source| Error::Run { program, source })?;
         if output.status.success() {
@@ -102,7 +118,7 @@ impl Iptables {
 }
 
 impl Family {
-    const fn saves(self) -> &'static str {
+    pub(super) const fn saves(self) -> &'static str {
         match self {
             Self::V4 => "iptables-save",
             Self::V6 => "ip6tables-save",

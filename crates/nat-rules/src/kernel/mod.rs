@@ -19,12 +19,14 @@
 mod conntrack;
 mod element;
 mod expression;
+mod foreign;
 mod iptables;
 mod listed;
 mod nftables;
 mod table;
 
 pub use conntrack::Conntrack;
+pub use foreign::Others;
 pub use iptables::Iptables;
 pub use nftables::Nftables;
 

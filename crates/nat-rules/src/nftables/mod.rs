@@ -26,7 +26,6 @@ mod plan;
 mod seen;
 pub(crate) mod text;
 
-#[cfg(feature = "kernel")]
 pub(crate) use element::{Cell, Slot, Value};
 pub use element::{Element, Set};
 pub use layout::{Chain, LAYOUT};

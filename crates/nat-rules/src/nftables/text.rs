@@ -2,7 +2,7 @@ use super::element::Element;
 use super::layout::{Act, Chain, Field, LAYOUT, Leads, Match, Rule, Shape, Type};
 use super::{Set, elements_of};
 use crate::{Instance, Ruleset};
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 /// The whole table of these rules as nft prints it, one element on a line.
 ///
@@ -38,7 +38,7 @@ impl Display for Table<'_> {
         }
         writeln!(f, "\tchain {} {{\n\t}}", marker(LAYOUT))?;
         for chain in Chain::ALL {
-            f.write_char('\n')?;
+            f.write_str("\n")?;
             write_chain(f, chain, self.instance)?;
         }
         f.write_str("}\n")
@@ -90,20 +90,27 @@ fn write_chain(f: &mut fmt::Formatter<'_>, chain: Chain, instance: Instance) -> 
         writeln!(f, "\t\ttype {kind} hook {name} priority {priority}; policy accept;")?;
     }
     for rule in chain.rules() {
-        f.write_str("\t\t")?;
-        write_rule(f, rule, instance)?;
-        f.write_char('\n')?;
+        writeln!(f, "\t\t{}", Ruled { rule, instance })?;
     }
     f.write_str("\t}\n")
 }
 
-fn write_rule(f: &mut fmt::Formatter<'_>, rule: &Rule, instance: Instance) -> fmt::Result {
-    for condition in rule.when {
-        write!(f, "{condition} ")?;
-    }
-    match rule.act {
-        Act::Jump(chain) => write!(f, "jump {}", Named { chain, instance }),
-        act => act.fmt(f),
+/// A rule in the table of an instance.
+pub(crate) struct Ruled<'a> {
+    pub(crate) rule: &'a Rule,
+    pub(crate) instance: Instance,
+}
+
+impl Display for Ruled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, instance } = *self;
+        for condition in rule.when {
+            write!(f, "{condition} ")?;
+        }
+        match rule.act {
+            Act::Jump(chain) => write!(f, "jump {}", Named { chain, instance }),
+            act => act.fmt(f),
+        }
     }
 }
 

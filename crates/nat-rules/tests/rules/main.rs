@@ -5,6 +5,7 @@
 
 #[cfg(feature = "kernel")]
 mod conntrack;
+mod foreign;
 mod golden;
 #[cfg(feature = "kernel")]
 mod iptables;
@@ -18,3 +19,4 @@ mod samples;
 mod traffic;
 #[cfg(feature = "kernel")]
 mod trust;
+mod walk;

@@ -1,0 +1,192 @@
+//! What rules of others make of our packets: tables of nftables and of iptables that are on the host, read
+//! and never changed.
+//!
+//! The kernel asks every table that hangs on a hook, and one that drops is enough: nothing that our own
+//! table accepts helps there. So such a rule is found, named, and the command given that mends it where it
+//! stands. What is read of a rule is interfaces, addresses, protocols, ports, states and sets of them; where
+//! one looks at something else, and the answer hangs on it, the answer is that nobody can tell.
+//!
+//! ```
+//! use linkspan_nat_rules::foreign::{Foreign, judge};
+//! use linkspan_nat_rules::iptables::Family;
+//! use linkspan_nat_rules::walk::{Packet, Routes, Rules, walk};
+//! use linkspan_nat_rules::{Change, Instance, Network, Ruleset};
+//! use linkspan_net_types::{Port, Protocol};
+//!
+//! let web = Network::new("ls-web".parse()?).with_subnet("10.88.1.0/24".parse()?);
+//! let rules = Ruleset::new().after(&Change::new().add_network(web))?;
+//! let routes = Routes::new()
+//!     .with_link("ls-web".parse()?, "10.88.1.1/24".parse()?)
+//!     .with_link("eth0".parse()?, "192.0.2.1/24".parse()?);
+//! let port = Port::new(443).ok_or("a port")?;
+//! let out = Packet::to_port("10.88.1.2".parse()?, "192.0.2.9".parse()?, Protocol::Tcp, port)
+//!     .ok_or("one family")?
+//!     .from_link("ls-web".parse()?);
+//!
+//! let docker = "*filter\n:FORWARD DROP [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\nCOMMIT\n";
+//! let foreign = Foreign::new(Instance::default()).with_saved(Family::V4, docker);
+//!
+//! let walked = walk(&Rules::nftables(Instance::default(), &rules), &out, &routes);
+//! assert_eq!(
+//!     judge(&foreign, &walked).to_string(),
+//!     "stopped by `-P FORWARD DROP` in chain `FORWARD` of table `iptables filter`; \
+//!      mended by: iptables -I DOCKER-USER -i ls-web -j ACCEPT"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod mend;
+
+use crate::Instance;
+use crate::iptables;
+use crate::netfilter::{Base, End, Family, Run, Stage, Table, read_saved};
+use crate::nftables::Chain;
+use crate::walk::{RuleRef, Walk};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The tables that were seen on a host, those of one instance's own set apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    instance: Instance,
+    tables: Vec<Table>,
+    own: Option<Table>,
+    links: BTreeMap<u32, String>,
+}
+
+impl Foreign {
+    /// A host without tables, seen by this instance.
+    pub const fn new(instance: Instance) -> Self {
+        Self { instance, tables: Vec::new(), own: None, links: BTreeMap::new() }
+    }
+
+    /// The same with what `iptables-save` or `ip6tables-save` printed; the instance's own chains may be in
+    /// it, and are followed with the others. No text makes it fail.
+    #[must_use]
+    pub fn with_saved(mut self, family: iptables::Family, text: &str) -> Self {
+        let of = match family {
+            iptables::Family::V4 => Family::Iptables,
+            iptables::Family::V6 => Family::Ip6tables,
+        };
+        self.tables.extend(read_saved(text, of));
+        self
+    }
+
+    /// The same with a table that was dumped.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn with_table(mut self, table: Table) -> Self {
+        match table.family == Family::Inet && table.name == self.instance.as_str() {
+            true => self.own = Some(table),
+            false => self.tables.push(table),
+        }
+        self
+    }
+
+    /// The same with a table of iptables of which no more than the name is known.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn with_unread(self, family: iptables::Family, name: &str) -> Self {
+        let hooks = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+        let unread = |hook| format!(":{hook} ACCEPT [0:0]\n-A {hook} -j UNREAD\n");
+        self.with_saved(family, &format!("*{name}\n{}", hooks.map(unread).concat()))
+    }
+
+    /// The same with the host's links by their numbers.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn with_links(self, links: BTreeMap<u32, String>) -> Self {
+        Self { links, ..self }
+    }
+
+    /// The tables of others, with their families: `inet firewalld`, `iptables filter`.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.tables.iter().map(Table::label)
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.tables.iter()
+    }
+
+    pub(crate) const fn own_table(&self) -> Option<&Table> {
+        self.own.as_ref()
+    }
+
+    /// The chains of others that the kernel enters at this stage, in their order.
+    fn entered(&self, stage: &Stage) -> Vec<(&Table, &str, &Base)> {
+        let of = |table| Table::entered(table, stage).map(move |(name, base)| (table, name, base));
+        let others = self.tables.iter().flat_map(of);
+        // Chains that someone hung into our table are not ours.
+        let own = |name: &str| Chain::ALL.iter().any(|chain| chain.fixed_name() == name);
+        let guests = self.own.iter().flat_map(of).filter(|(_, name, _)| !own(name));
+        let mut entered: Vec<_> = others.chain(guests).collect();
+        entered.sort_by_key(|(_, _, base)| base.priority);
+        entered
+    }
+}
+
+/// What others' rules make of a packet.
+///
+/// Its `Display` is one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Judgement {
+    /// None of them stops it.
+    Passes,
+    /// This one stops it, whatever our own rules say.
+    StoppedBy {
+        /// The rule, or the policy of the chain.
+        #[serde(flatten)]
+        rule: RuleRef,
+        /// The command that lets the packet pass there, for a shell; `None` where none is known that would.
+        /// It opens that table only: where our own rules forbid the packet, they do so still.
+        mend: Option<String>,
+    },
+    /// This one decides by something that is not known, or leads the packet elsewhere.
+    CannotTell(RuleRef),
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passes => f.write_str("passes"),
+            Self::StoppedBy { rule, mend: None } => write!(f, "stopped by {rule}"),
+            Self::StoppedBy { rule, mend: Some(mend) } => write!(f, "stopped by {rule}; mended by: {mend}"),
+            Self::CannotTell(rule) => write!(f, "cannot tell what {rule} does"),
+        }
+    }
+}
+
+/// Judges what others' rules make of a packet on the way that it was found to go.
+///
+/// A rule that stops it for certain is named before one of which nobody can tell. Of a packet that our own
+/// rules stop, the way up to there is judged.
+pub fn judge(foreign: &Foreign, walk: &Walk) -> Judgement {
+    let mut doubt = None;
+    for stage in walk.stages() {
+        for (table, name, base) in foreign.entered(stage) {
+            match Run::base(table, name, base, stage, &foreign.links) {
+                End::Dropped(at) => {
+                    let mend = mend::command(foreign, walk, stage, (table, name, base));
+                    return Judgement::StoppedBy { rule: at.rule(), mend };
+                }
+                End::Unknown(at) => doubt = doubt.or(Some(at.rule())),
+                End::Translated(at, nat) if nat.leads_elsewhere(walk) => doubt = doubt.or(Some(at.rule())),
+                End::Accepted(_) | End::Returned | End::Translated(..) => {}
+            }
+        }
+    }
+    doubt.map_or(Judgement::Passes, Judgement::CannotTell)
+}
+
+impl crate::netfilter::Nat {
+    /// Whether it gives the packet another target than it was found to have.
+    fn leads_elsewhere(self, walk: &Walk) -> bool {
+        match self {
+            Self::Target(Some((address, port))) => {
+                address != walk.target() || port.is_some_and(|port| Some(port) != walk.port())
+            }
+            Self::Target(None) => true,
+            Self::Source(_) | Self::Masquerade => false,
+        }
+    }
+}

@@ -1,0 +1,271 @@
+use super::packet::{Connection, Way};
+use super::{Carried, Exit, Packet, Route, Routing, RuleRef, Rules, Source, State, Verdict, Walk};
+use crate::netfilter::{Hook, Layer, Link, Nat, Stage, priority};
+use linkspan_net_types::{IfName, Port};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+/// The chains of a hook before a translation of the target, with that which translates it, and those behind.
+const BEFORE_TARGET: RangeInclusive<i32> = i32::MIN..=priority::TARGET;
+const BEHIND_TARGET: RangeInclusive<i32> = priority::TARGET + 1..=i32::MAX;
+/// The same of the source.
+const BEFORE_SOURCE: RangeInclusive<i32> = i32::MIN..=priority::SOURCE;
+const BEHIND_SOURCE: RangeInclusive<i32> = priority::SOURCE + 1..=i32::MAX;
+const ALL: RangeInclusive<i32> = i32::MIN..=i32::MAX;
+
+/// A packet under way, in the order of hooks of `net/ipv4/ip_input.c`, `ip_forward.c` and `ip_output.c`.
+pub(super) struct Journey<'a> {
+    rules: &'a Rules,
+    routing: &'a dyn Routing,
+    packet: Packet,
+    /// What is left of it to be known and done.
+    source: Source,
+    target: IpAddr,
+    carried: Carried,
+    published: bool,
+    hidden: bool,
+    /// The kernel still has to decide on the translation of the target.
+    asks_target: bool,
+    trace: Vec<RuleRef>,
+    stages: Vec<Stage>,
+}
+
+/// A hook with the links that a packet has there.
+#[derive(Clone, Copy)]
+struct At(Hook, Link, Link);
+
+impl<'a> Journey<'a> {
+    pub(super) fn of(rules: &'a Rules, packet: &Packet, routing: &'a dyn Routing) -> Self {
+        let Packet { source, target, carried, connection, .. } = *packet;
+        Self {
+            rules,
+            routing,
+            packet: *packet,
+            source: Source::Kept(source),
+            target,
+            carried,
+            published: connection.published,
+            hidden: connection.hidden,
+            asks_target: connection.state == State::New,
+            trace: Vec::new(),
+            stages: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Walk {
+        let exit = match (self.packet.from, self.packet.way) {
+            (None, _) => self.leave_host(),
+            (Some(link), Way::Routed) => self.come_in(link),
+            (Some(link), Way::Bridged { filtered }) => self.cross(link, filtered),
+        };
+        let named = |stage: &Stage| [stage.input.name(), stage.output.name()];
+        let mut bridges: Vec<_> = self.stages.iter().flat_map(named).flatten().collect();
+        bridges.retain(|link| self.rules.has_bridge(*link));
+        Walk {
+            packet: self.packet,
+            verdict: exit.map_or_else(|verdict| verdict, Verdict::Passes),
+            trace: self.trace,
+            source: self.source,
+            target: self.target,
+            port: self.carried.target_port(),
+            published: self.published,
+            stages: self.stages,
+            bridges,
+        }
+    }
+
+    /// From a link, to the host or to be passed on.
+    fn come_in(&mut self, link: IfName) -> Result<Exit, Verdict> {
+        let input = Link::Named(link);
+        if self.rules.has_bridge(link) {
+            self.frame(At(Hook::Prerouting, Link::Unknown, Link::Absent))?;
+            self.frame(At(Hook::Input, Link::Unknown, Link::Absent))?;
+        }
+        self.see(At(Hook::Ingress, input, Link::Absent), ALL, false)?;
+        self.lead(At(Hook::Prerouting, input, Link::Absent))?;
+        match self.routing.route(self.target) {
+            _ if self.is_martian(link) => Err(Verdict::NoRoute(self.target)),
+            Route::Nowhere => Err(Verdict::NoRoute(self.target)),
+            Route::Host => self.arrive(link),
+            Route::Link(output) => self.pass_on(link, output),
+        }
+    }
+
+    /// A loopback address is not taken from a link, but one of IPv4 from a bridge of ours: it has
+    /// `route_localnet` for the answers to the host's own 127.0.0.1.
+    fn is_martian(&self, link: IfName) -> bool {
+        self.target.is_loopback() && (self.target.is_ipv6() || !self.rules.has_bridge(link))
+    }
+
+    /// A frame to a neighbour, which stays on its bridge.
+    fn cross(&mut self, link: IfName, filtered: bool) -> Result<Exit, Verdict> {
+        let bridge = Link::Named(link);
+        self.frame(At(Hook::Prerouting, Link::Unknown, Link::Absent))?;
+        if filtered {
+            self.lead(At(Hook::Prerouting, bridge, Link::Absent))?;
+        }
+        self.frame(At(Hook::Forward, Link::Unknown, Link::Unknown))?;
+        if filtered {
+            self.see(At(Hook::Forward, bridge, bridge), ALL, false)?;
+        }
+        self.frame(At(Hook::Postrouting, Link::Absent, Link::Unknown))?;
+        if filtered {
+            self.hide(At(Hook::Postrouting, bridge, bridge))?;
+        }
+        Ok(Exit::Link(link))
+    }
+
+    fn pass_on(&mut self, input: IfName, output: IfName) -> Result<Exit, Verdict> {
+        self.see(At(Hook::Forward, Link::Named(input), Link::Named(output)), ALL, false)?;
+        self.leave_by(Link::Named(input), output)
+    }
+
+    fn arrive(&mut self, link: IfName) -> Result<Exit, Verdict> {
+        self.see(At(Hook::Input, Link::Named(link), Link::Absent), ALL, false)?;
+        self.take_back();
+        Ok(Exit::Host)
+    }
+
+    /// From the host itself.
+    fn leave_host(&mut self) -> Result<Exit, Verdict> {
+        let (output, _) = self.routed()?;
+        self.lead(At(Hook::Output, Link::Absent, Link::Named(output)))?;
+        match self.routed()? {
+            (output, Route::Link(_)) => self.leave_by(Link::Absent, output),
+            (loopback, _) => {
+                self.leave_by(Link::Absent, loopback)?;
+                // It comes in again, with its connection known.
+                self.asks_target = false;
+                self.lead(At(Hook::Prerouting, Link::Named(loopback), Link::Absent))?;
+                self.arrive(loopback)
+            }
+        }
+    }
+
+    /// The link by which the host sends to the target.
+    fn routed(&self) -> Result<(IfName, Route), Verdict> {
+        match self.routing.route(self.target) {
+            Route::Nowhere => Err(Verdict::NoRoute(self.target)),
+            route @ Route::Link(output) => Ok((output, route)),
+            route @ Route::Host => {
+                "lo".parse().map(|lo| (lo, route)).map_err(|_| Verdict::NoRoute(self.target))
+            }
+        }
+    }
+
+    fn leave_by(&mut self, input: Link, output: IfName) -> Result<Exit, Verdict> {
+        self.hide(At(Hook::Postrouting, input, Link::Named(output)))?;
+        self.see(At(Hook::Egress, Link::Absent, Link::Named(output)), ALL, false)?;
+        if self.rules.has_bridge(output) {
+            self.frame(At(Hook::Output, Link::Absent, Link::Unknown))?;
+            self.frame(At(Hook::Postrouting, Link::Absent, Link::Unknown))?;
+        }
+        Ok(Exit::Link(output))
+    }
+
+    /// Through a hook where the target may be translated.
+    fn lead(&mut self, at: At) -> Result<(), Verdict> {
+        let translation = self.see(at, BEFORE_TARGET, self.asks_target)?;
+        self.asks_target = false;
+        if let Some(Nat::Target(Some((address, port)))) = translation {
+            self.target = address;
+            self.carried = port.map_or(self.carried, |port| self.carried.to(port));
+            self.published = true;
+        }
+        // A connection that is known keeps its translation.
+        self.target = self.packet.connection.target.unwrap_or(self.target);
+        self.see(at, BEHIND_TARGET, false).map(|_| ())
+    }
+
+    /// Through the hook where the source may be translated.
+    fn hide(&mut self, at: At) -> Result<(), Verdict> {
+        let asks = self.packet.connection.state == State::New;
+        let translation = self.see(at, BEFORE_SOURCE, asks)?;
+        match translation {
+            Some(Nat::Masquerade) => self.source = Source::Masqueraded,
+            Some(Nat::Source(Some(source))) => self.source = Source::Translated(source),
+            _ => {}
+        }
+        self.hidden |= self.source != Source::Kept(self.packet.source);
+        self.take_back();
+        self.see(at, BEHIND_SOURCE, false).map(|_| ())
+    }
+
+    /// Takes back the translation of the target that this packet answers.
+    fn take_back(&mut self) {
+        if let Some(source) = self.packet.connection.source {
+            self.source = Source::Translated(source);
+        }
+    }
+
+    fn frame(&mut self, at: At) -> Result<(), Verdict> {
+        let stage = Stage { layer: Layer::Frame, ..self.stage(at, ALL, false) };
+        self.stages.push(stage);
+        Ok(())
+    }
+
+    /// Asks the chains of these priorities.
+    fn see(
+        &mut self,
+        at: At,
+        priorities: RangeInclusive<i32>,
+        asks_nat: bool,
+    ) -> Result<Option<Nat>, Verdict> {
+        let stage = self.stage(at, priorities, asks_nat);
+        let answer = self.rules.at(&stage, &mut self.trace);
+        self.stages.push(stage);
+        answer
+    }
+
+    fn is_reversed(&self) -> bool {
+        self.packet.from.is_none_or(|link| self.routing.route(self.packet.source) == Route::Link(link))
+    }
+
+    fn stage(&self, At(hook, input, output): At, priorities: RangeInclusive<i32>, asks_nat: bool) -> Stage {
+        let Connection { state, answers, .. } = self.packet.connection;
+        Stage {
+            hook,
+            layer: Layer::Packet,
+            priorities,
+            input,
+            output,
+            source: match self.source {
+                Source::Kept(source) | Source::Translated(source) => Some(source),
+                Source::Masqueraded => None,
+            },
+            target: self.target,
+            carried: self.carried,
+            state,
+            answers,
+            published: self.published,
+            hidden: self.hidden,
+            to_host: self.routing.route(self.target) == Route::Host,
+            reversed: self.is_reversed(),
+            from_host: self.packet.from.is_none(),
+            asks_nat,
+        }
+    }
+}
+
+impl Packet {
+    /// What answers this packet, which came out with this target and this source.
+    pub(super) fn answered(
+        self,
+        target: IpAddr,
+        source: IpAddr,
+        link: Option<IfName>,
+        port: Option<Port>,
+        (published, hidden): (bool, bool),
+    ) -> Self {
+        let carried = port.map_or(self.carried, |port| self.carried.to(port)).answer();
+        let connection = Connection {
+            state: State::Established,
+            answers: true,
+            source: Some(self.target).filter(|_| published),
+            target: Some(self.source).filter(|_| hidden),
+            published,
+            hidden,
+        };
+        Self { source: target, target: source, carried, from: link, way: self.way, connection }
+    }
+}
