@@ -250,3 +250,54 @@ fn tuple(tuple: &Attributes<'_>) -> Option<(Protocol, SocketAddr, SocketAddr)> {
     let from = SocketAddr::new(source, port(SOURCE_PORT)?);
     Some((protocol, from, SocketAddr::new(target, port(TARGET_PORT)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(family: u8, protocol: u8) -> Batch {
+        let mut batch = Batch::new();
+        batch.push(GET, Flags::NONE, |body| {
+            body.nest(ADDRESSES, |body| match family {
+                IPV4 => [1, 2].iter().for_each(|&kind| body.attr(kind, &[10, 0, 0, 1])),
+                _ => [3, 4].iter().for_each(|&kind| body.attr(kind, &[1; 16])),
+            });
+            body.nest(TRANSPORT, |body| {
+                body.u8(PROTOCOL, protocol);
+                body.be16(SOURCE_PORT, 4000);
+                body.be16(TARGET_PORT, 53);
+            });
+        });
+        batch
+    }
+
+    #[test]
+    fn a_direction_is_read_where_it_has_ports() {
+        let check = |family, protocol, expected: Option<&str>| {
+            let batch = written(family, protocol);
+            let read = tuple(&Attributes::new(&batch.bytes()[16..]));
+            let shown = read.map(|(protocol, from, to)| format!("{protocol} {from} {to}"));
+            assert_eq!(shown.as_deref(), expected);
+        };
+        check(IPV4, 17, Some("udp 10.0.0.1:4000 10.0.0.1:53"));
+        check(
+            IPV6,
+            6,
+            Some("tcp [101:101:101:101:101:101:101:101]:4000 [101:101:101:101:101:101:101:101]:53"),
+        );
+        check(IPV4, 1, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, cut: prop::sample::Index, by: u8) {
+            let _ = tuple(&Attributes::new(&bytes));
+            let batch = written(IPV4, 17);
+            let mut bytes = batch.bytes()[16..].to_vec();
+            let place = cut.index(bytes.len());
+            bytes[place] ^= by;
+            let _ = (tuple(&Attributes::new(&bytes)), tuple(&Attributes::new(&bytes[..place])));
+        }
+    }
+}

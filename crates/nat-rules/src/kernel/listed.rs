@@ -64,11 +64,11 @@ impl<'a> Listed<'a> {
 /// Whether a listed rule is this one.
 ///
 /// What was written must be there, in its order; what the kernel adds to it must say nothing.
-pub(super) fn is(listed: &Reply, rule: &Rule, instance: Instance) -> bool {
+pub(super) fn is(listed: &Attributes<'_>, rule: &Rule, instance: Instance) -> bool {
     let mut batch = Batch::new();
     batch.push(Kind::new(0), Flags::NONE, |body| expression::write(body, rule, instance));
     let written = Attributes::new(batch.bytes().get(MESSAGE..).unwrap_or_default());
-    let Some(listed) = listed.attributes(HEADER).get(RULE_EXPRESSIONS) else { return false };
+    let Some(listed) = listed.get(RULE_EXPRESSIONS) else { return false };
     written.clone().count() == listed.nested().count()
         && written.zip(listed.nested()).all(|(w, l)| same_expression(&w.nested(), &l.nested()))
 }
@@ -105,5 +105,47 @@ fn says_nothing(expression: &str, listed: Attribute<'_>, written: &Attributes<'_
         ("nat", NAT_LAST_PORT) => repeats(NAT_PORT),
         ("nat", NAT_FLAGS) => listed.be32().is_some_and(|flags| flags & !NAT_GIVEN == 0),
         _ => listed.payload().iter().all(|&byte| byte == 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nftables::Chain;
+    use proptest::prelude::*;
+
+    fn written(rule: &Rule) -> Batch {
+        let mut batch = Batch::new();
+        batch.push(Kind::new(0), Flags::NONE, |body| {
+            body.nest(RULE_EXPRESSIONS, |body| expression::write(body, rule, Instance::default()));
+        });
+        batch
+    }
+
+    #[test]
+    fn a_rule_is_itself_and_no_other() {
+        let rules = || Chain::ALL.into_iter().flat_map(Chain::rules);
+        for one in rules() {
+            let batch = written(one);
+            let listed = Attributes::new(&batch.bytes()[MESSAGE..]);
+            for other in rules() {
+                assert_eq!(is(&listed, other, Instance::default()), one == other, "{one:?} {other:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, cut: prop::sample::Index, by: u8) {
+            for rule in Chain::ALL.into_iter().flat_map(Chain::rules) {
+                let _ = is(&Attributes::new(&bytes), rule, Instance::default());
+                let batch = written(rule);
+                let mut bytes = batch.bytes()[MESSAGE..].to_vec();
+                let place = cut.index(bytes.len());
+                bytes[place] ^= by;
+                let _ = is(&Attributes::new(&bytes), rule, Instance::default());
+                let _ = is(&Attributes::new(&bytes[..place]), rule, Instance::default());
+            }
+        }
     }
 }

@@ -223,8 +223,8 @@ impl Nftables {
             let name = Named { chain, instance }.to_string();
             let held = rules.remove(&name).unwrap_or_default();
             let written = |held: &[Reply]| {
-                held.len() == chain.rules().len()
-                    && held.iter().zip(chain.rules()).all(|(held, rule)| listed::is(held, rule, instance))
+                let is = |(held, rule): (&Reply, _)| listed::is(&held.attributes(HEADER), rule, instance);
+                held.len() == chain.rules().len() && held.iter().zip(chain.rules()).all(is)
             };
             match chains.iter().find(|listed| listed.name() == name) {
                 Some(_) if chain == Chain::User => {}

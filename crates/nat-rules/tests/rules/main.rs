@@ -7,6 +7,7 @@
 mod conntrack;
 mod foreign;
 mod golden;
+mod injection;
 #[cfg(feature = "kernel")]
 mod iptables;
 #[cfg(feature = "kernel")]
