@@ -96,8 +96,10 @@ impl Line {
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { source, target, input, output, carries, state, off_host } = self;
-        source.iter().try_for_each(|s| write!(f, "-s {s} "))?;
-        target.iter().try_for_each(|t| write!(f, "-d {t} "))?;
+        // `iptables-save` leaves out what holds for each address.
+        let some = |net: &&IpNet| net.prefix_len() > 0;
+        source.iter().filter(some).try_for_each(|s| write!(f, "-s {s} "))?;
+        target.iter().filter(some).try_for_each(|t| write!(f, "-d {t} "))?;
         input.iter().try_for_each(|i| write!(f, "-i {i} "))?;
         match output {
             None => {}
