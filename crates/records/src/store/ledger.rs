@@ -1,6 +1,5 @@
 //! A state that several processes share, as the history of its changes.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
@@ -8,7 +7,7 @@ use nix::fcntl::{FlockArg, OFlag};
 
 use super::draft::{Draft, Existing};
 use super::folder::Folder;
-use super::lock::{Held, hold, linked, lock_file};
+use super::lock::{Held, Idle, hold, linked, lock_file};
 use super::log::{self, Log, Start};
 use super::tail::Tail;
 use crate::line::{LineBreak, scan};
@@ -49,7 +48,7 @@ pub struct Ledger<S> {
     folder: Folder,
     name: FileName,
     /// The lock file while it is not locked.
-    idle: Option<File>,
+    idle: Option<Idle>,
     /// The file that the state was read from; none while there is none.
     log: Option<Log>,
     state: S,
@@ -90,12 +89,11 @@ impl<S: State> Ledger<S> {
     fn hold(&mut self) -> Result<Held, Error> {
         let name = lock_file(&self.name);
         loop {
-            let file = match self.idle.take() {
-                Some(file) => file,
-                None => self.folder.make_file(&name)?,
+            let held = match self.idle.take() {
+                Some(idle) => idle.hold(FlockArg::LockExclusive),
+                None => hold(self.folder.make_file(&name)?, FlockArg::LockExclusive),
             };
-            let held = hold(file, FlockArg::LockExclusive).map_err(self.folder.fault(Action::Lock, &name))?;
-            let Some(held) = held else { continue };
+            let Some(held) = held.map_err(self.folder.fault(Action::Lock, &name))? else { continue };
             if linked(&held).map_err(self.folder.fault(Action::Lock, &name))? {
                 return Ok(held);
             }
@@ -257,7 +255,7 @@ impl<S: State> Locked<'_, S> {
 
 impl<S> Drop for Locked<'_, S> {
     fn drop(&mut self) {
-        // A lock file that cannot be unlocked is closed, which unlocks it too, and opened again next time.
+        // A lock file that cannot be unlocked is closed, and opened again next time.
         self.ledger.idle = self.held.take().and_then(Held::release);
     }
 }

@@ -6,10 +6,7 @@ use std::os::fd::AsRawFd as _;
 
 use nix::errno::Errno;
 use nix::fcntl::FlockArg;
-#[expect(
-    deprecated,
-    reason = "its successor panics where the kernel refuses to unlock; closing always does"
-)]
+#[expect(deprecated, reason = "its successor panics where the kernel refuses to unlock")]
 use nix::fcntl::flock;
 
 use super::folder::Folder;
@@ -96,14 +93,46 @@ pub(crate) fn lock_file(name: &FileName) -> String {
 
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
-/// A file that is locked until it is closed.
+/// A file that is locked until this is dropped.
+///
+/// Closing it would not do: the lock belongs to the open file, which a child that another thread forked holds too
+/// until it executes a program (flock(2)).
 #[derive(Debug)]
 pub(crate) struct Held(File);
 
+/// A file that was locked, kept open for the next time.
+#[derive(Debug)]
+pub(crate) struct Idle(Held);
+
 impl Held {
-    /// Unlocks the file and keeps it open; where that is refused, it is closed, which unlocks it too.
-    pub(crate) fn release(self) -> Option<File> {
-        lock(&self.0, FlockArg::Unlock).ok().map(|()| self.0)
+    /// Unlocks the file and keeps it open; where that is refused, it is closed.
+    pub(crate) fn release(self) -> Option<Idle> {
+        lock(&self.0, FlockArg::Unlock).ok().map(|()| Idle(self))
+    }
+
+    fn hold(self, arg: FlockArg) -> Result<Option<Self>, Errno> {
+        loop {
+            match lock(&self.0, arg) {
+                Ok(()) => return Ok(Some(self)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EWOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl Idle {
+    /// Locks the file again; `None` where the lock is not to be waited for and another holds it.
+    pub(crate) fn hold(self, arg: FlockArg) -> Result<Option<Held>, Errno> {
+        self.0.hold(arg)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Where the kernel refuses, closing the file unlocks it, but for such a child.
+        let _ = lock(&self.0, FlockArg::Unlock);
     }
 }
 
@@ -117,14 +146,7 @@ impl Deref for Held {
 
 /// Locks a file; `None` where the lock is not to be waited for and another holds it.
 pub(crate) fn hold(file: File, arg: FlockArg) -> Result<Option<Held>, Errno> {
-    loop {
-        match lock(&file, arg) {
-            Ok(()) => return Ok(Some(Held(file))),
-            Err(Errno::EINTR) => {}
-            Err(Errno::EWOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(errno),
-        }
-    }
+    Held(file).hold(arg)
 }
 
 fn lock(file: &File, arg: FlockArg) -> Result<(), Errno> {
@@ -135,4 +157,24 @@ fn lock(file: &File, arg: FlockArg) -> Result<(), Errno> {
 /// Says whether a file still has a name. Only a holder of its lock takes the name away, so the answer lasts.
 pub(crate) fn linked(file: &File) -> Result<bool, Errno> {
     Ok(nix::sys::stat::fstat(file)?.st_nlink > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_holder_though_a_forked_child_has_the_file_open() {
+        let path = std::env::temp_dir().join(format!("linkspan-records-lock-{}", std::process::id()));
+        let folder = Folder::open(&path).unwrap();
+        let name = "web".parse().unwrap();
+        let lock = folder.lock(&name, Access::Exclusive).unwrap();
+        let childs = lock._held.try_clone().unwrap();
+        assert!(folder.try_lock(&name, Access::Shared).unwrap().is_none());
+        drop(lock);
+        let next = folder.try_lock(&name, Access::Exclusive).unwrap();
+        drop(childs);
+        std::fs::remove_dir_all(&path).unwrap();
+        assert!(next.is_some());
+    }
 }
