@@ -34,9 +34,6 @@
 //! # std::fs::remove_dir_all(&path).expect("the example made it");
 //! # Ok::<(), linkspan_records::Error>(())
 //! ```
-//!
-//! The no-replace rename of records needs glibc and a file system with `RENAME_NOREPLACE`: tmpfs, ext4, xfs,
-//! btrfs and overlayfs have it.
 
 #![forbid(unsafe_code)]
 

@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 
-use nix::errno::Errno;
-use nix::fcntl::{FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{FlockArg, renameat};
 
 use super::folder::Folder;
 use super::lock::{Held, hold};
@@ -89,7 +88,10 @@ impl Drop for Remains<'_> {
     }
 }
 
-/// Gives a file another name or place, in one step.
+/// Gives a file another name or place; others see it in the one or the other.
+///
+/// An existing file is refused by a look before, which nobody comes between who has a [`Draft`] of the name.
+/// `renameat2` would do both in one step, but has no wrapper where the C library is musl.
 pub(crate) fn rename(
     from: &Folder,
     old: &str,
@@ -97,13 +99,8 @@ pub(crate) fn rename(
     new: &FileName,
     existing: Existing,
 ) -> Result<(), Error> {
-    let flags = match existing {
-        Existing::Replaced => RenameFlags::empty(),
-        Existing::Refused => RenameFlags::RENAME_NOREPLACE,
-    };
-    match renameat2(from.fd(), old, to.fd(), new.as_str(), flags) {
-        Ok(()) => Ok(()),
-        Err(Errno::EEXIST) => Err(Error::Exists { path: to.path_of(new.as_str()) }),
-        Err(errno) => Err(to.fault(Action::Rename, new.as_str())(errno)),
+    if existing == Existing::Refused && to.stat(new.as_str())?.is_some() {
+        return Err(Error::Exists { path: to.path_of(new.as_str()) });
     }
+    renameat(from.fd(), old, to.fd(), new.as_str()).map_err(to.fault(Action::Rename, new.as_str()))
 }

@@ -170,6 +170,8 @@ impl<T> Record<T> {
 
     /// Moves the record to another folder of the same file system, under its name; it stays locked.
     ///
+    /// The name must be this record's in both folders: one that is made over there at the same moment is lost.
+    ///
     /// # Errors
     ///
     /// [`Error::Exists`] where that folder has one of this name, [`Error::Io`] where the system refuses. The
