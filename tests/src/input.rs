@@ -73,7 +73,7 @@ fn a_bad_network_is_refused_by_its_field() {
             desk.check("network create a --bridge-name 0123456789abcdef", 2, "'--bridge-name <IF>'");
             desk.check("network create a --bridge-name a/b", 2, "'--bridge-name <IF>'");
             desk.check("network create a --bridge-name 'a b'", 2, "'--bridge-name <IF>'");
-            desk.check("network create a --bridge-name lo", 1, "`lo` is not a bridge");
+            desk.check("network create a --bridge-name lo", 1, "`lo` is a device and not a bridge");
             desk.check("network create a --label =x", 2, "'--label <KEY=VALUE>'");
         });
     });

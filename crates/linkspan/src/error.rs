@@ -13,7 +13,8 @@ use std::path::PathBuf;
 
 /// Why something was refused.
 ///
-/// Nothing was changed, or what was begun was taken back, but for [`Error::LeftBehind`].
+/// Nothing was changed, or what was begun was taken back, but for [`Error::LeftBehind`]. Only a network that was
+/// defined already, and had to be brought up for the work, stays up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -194,6 +195,12 @@ pub enum Error {
         /// `host`, `none` or `container`.
         mode: &'static str,
     },
+    /// The mode has no hostname of its own.
+    #[error("a hostname cannot be given in {mode} mode")]
+    HostnameInMode {
+        /// `host` or `container`.
+        mode: &'static str,
+    },
     /// The mode has no networks.
     #[error("network `{network}` cannot be joined in {mode} mode")]
     NetworkInMode {
@@ -280,6 +287,11 @@ pub enum Residue {
     },
     /// A link of the host.
     Link(IfName),
+    /// Links of the host, of one container.
+    Links {
+        /// Their names.
+        names: String,
+    },
     /// Leases, claims or records.
     Records {
         /// The container or network.
@@ -294,6 +306,7 @@ impl fmt::Display for Residue {
         match self {
             Self::Rules { of } => write!(f, "the rules of `{of}`"),
             Self::Link(name) => write!(f, "link `{name}`"),
+            Self::Links { names } => write!(f, "links `{names}`"),
             Self::Records { of } => write!(f, "the records of `{of}`"),
             Self::Unknown => f.write_str("whatever was begun"),
         }
@@ -319,12 +332,18 @@ impl Error {
 
     /// This error, after what was begun was taken back, or not.
     pub(crate) fn after(self, taken_back: Result<(), Self>) -> Self {
-        let left = match taken_back {
+        let stayed = match taken_back {
             Ok(()) => return self,
             Err(Self::LeftBehind { left, .. }) => left,
             Err(other) => vec![Left { what: Residue::Unknown, source: Box::new(other) }],
         };
-        Self::LeftBehind { left, refused: Some(Box::new(self)) }
+        match self {
+            Self::LeftBehind { mut left, refused } => {
+                left.extend(stayed);
+                Self::LeftBehind { left, refused }
+            }
+            refused => Self::LeftBehind { left: stayed, refused: Some(Box::new(refused)) },
+        }
     }
 }
 

@@ -207,6 +207,11 @@ impl Network {
         self.ipv6 != WantedIpv6::None
     }
 
+    /// Whether its IPv6 subnet is made of the machine's id.
+    pub(crate) fn needs_machine_id(&self) -> bool {
+        self.ipv6 == WantedIpv6::FromPool
+    }
+
     /// The first wish that the network on record does not grant.
     pub(crate) fn difference(&self, there: &DefinedNetwork) -> Option<Difference> {
         let subnets = || self.wanted_ipv4().into_iter().chain(self.wanted_ipv6());
@@ -267,6 +272,9 @@ pub struct DefinedNetwork {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) policy: Policy,
+    /// The bridge was named by the user, so one that is there already is adopted.
+    #[serde(default)]
+    pub(crate) link_given: bool,
 }
 
 impl Document for DefinedNetwork {
@@ -395,7 +403,8 @@ pub(crate) fn decide(
         WantedIpv6::FromPool => subnets.push(Subnet::new(ula_subnet(&around.machine_id, &taken)?.into())?),
     }
     let Network { name, mtu, labels, policy, .. } = wanted.clone();
-    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels, policy })
+    let link_given = wanted.link.is_some();
+    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels, policy, link_given })
 }
 
 /// The wanted subnet, where no other network has addresses of it.

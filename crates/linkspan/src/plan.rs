@@ -56,7 +56,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What is made first, of the networks that are not there or not whole.
+    /// What is made first, of the networks that are not there or not whole. Their rules are among the plan's own.
     pub fn networks(&self) -> &[NetworkPlan] {
         &self.networks
     }
@@ -210,7 +210,7 @@ pub(crate) fn network(
     let bridge = network.gateways().fold(bridge, links::Bridge::with_address);
     // A loopback source is let through to the bridge only where the rules keep containers from using it.
     let bridge = if firewall == Firewall::None { bridge } else { bridge.with_route_localnet() };
-    let bridge = bridge.with_ownership(Ownership::of(&network.link, seen)?);
+    let bridge = bridge.with_ownership(ownership(network, seen)?);
     Ok(NetworkRecord {
         bridge,
         rules: rules_of(network),
@@ -218,6 +218,16 @@ pub(crate) fn network(
         leaving: false,
         forget: false,
     })
+}
+
+/// A bridge that is there is adopted where the user named it, unless it is one that we made and lost the record of.
+fn ownership(network: &DefinedNetwork, seen: &Seen) -> Result<Ownership, Error> {
+    let there = seen.host.links.get(network.link.as_str());
+    let made_by_us = there.is_some_and(|link| link.mac == Some(network.id.mac()));
+    if made_by_us || !network.link_given {
+        return Ok(Ownership::Ours);
+    }
+    Ok(Ownership::of(&network.link, seen)?)
 }
 
 fn rules_of(network: &DefinedNetwork) -> rules::Network {

@@ -4,7 +4,8 @@ use crate::attachment::{Asked, AttachmentRecord, needs_host_ports};
 use crate::claims::{Claim, Claims, Entry, HostPort};
 use crate::kernel::home::{file, network_file};
 use crate::kernel::host::Host;
-use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan};
+use crate::kernel::up::network_names;
+use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan, RulesPlan};
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{Owner, Subnet, Wanted};
 use linkspan_nat_rules::Change;
@@ -27,7 +28,8 @@ impl Host {
     /// # Errors
     /// Names the field that was refused: [`Error::NameTaken`], [`Error::NamespaceTaken`],
     /// [`Error::OwnNamespace`], [`Error::NoSuchNetwork`], [`Error::PortTaken`], [`Error::PortBusy`],
-    /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`].
+    /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`]; a network
+    /// that is defined and had to be brought up stays up.
     pub fn attach(&self, netns: &NetNs, wanted: &Container) -> Result<Attachment, Error> {
         self.make(|| self.attach_mending(netns, wanted, None))
     }
@@ -48,16 +50,23 @@ impl Host {
         plan: Option<&Plan>,
     ) -> Result<Attachment, Error> {
         self.check(netns, wanted)?;
-        let (networks, held) = self.hold_up(wanted)?;
-        let attempt = Attempt { netns, wanted, networks: &networks, plan };
-        match self.attach_once(&attempt) {
+        match self.attach_held(netns, wanted, plan) {
             Err(Error::Links(links::Error::NoBridge { .. })) => {}
             done => return done,
         }
-        drop(held);
-        self.mend_networks(&networks)?;
-        let (networks, _held) = self.hold_up(wanted)?;
-        self.attach_once(&Attempt { networks: &networks, ..attempt })
+        wanted.endpoints().iter().try_for_each(|endpoint| self.mend(endpoint.network()))?;
+        self.attach_held(netns, wanted, plan)
+    }
+
+    /// Attaches while the networks are kept up.
+    fn attach_held(
+        &self,
+        netns: &NetNs,
+        wanted: &Container,
+        plan: Option<&Plan>,
+    ) -> Result<Attachment, Error> {
+        let held = self.hold_up(wanted)?;
+        self.attach_once(&Attempt { netns, wanted, networks: &held.networks, plan })
     }
 
     /// Refuses what needs no look at the records.
@@ -68,6 +77,7 @@ impl Host {
         if !wanted.published().is_empty() && self.firewall() == Firewall::None {
             return Err(Error::PublishWithoutFirewall);
         }
+        network_names(wanted)?;
         match wanted.published().iter().find(|publish| !publish.is_carried()) {
             Some(publish) => Err(Error::Unpublishable { publish: *publish }),
             None => Ok(()),
@@ -174,10 +184,8 @@ impl Host {
         ports: &[HostPort],
     ) -> Result<Attachment, Error> {
         let id = record.value().id;
-        let addresses = attempt.addresses(|network, subnet, wanted| {
-            let mut alive = |owner: &Owner| self.owner_lives(owner);
-            Ok(self.run.book(network.id).lease(subnet, &owner(id), wanted, &mut alive)?)
-        })?;
+        let addresses =
+            attempt.addresses(|network, subnet, wanted| self.lease(id, network, subnet, wanted))?;
         let mut inside = Inside::open(attempt.netns.as_fd())?;
         let seen = self.look(attempt, id, &mut inside)?;
         let attachment = attempt.asked(id, ports).granted(addresses, &seen)?;
@@ -203,7 +211,36 @@ impl Host {
         Ok(change)
     }
 
-    /// A lease whose owner has no record, or whose container is dead, is free; what cannot be read is not.
+    /// Leases an address; a dead container that has the wanted one, or the last one, is detached first.
+    fn lease(
+        &self,
+        id: AttachmentId,
+        network: &DefinedNetwork,
+        subnet: &Subnet,
+        wanted: Wanted,
+    ) -> Result<IpAddr, Error> {
+        let book = self.run.book(network.id);
+        loop {
+            let leased = book.lease(subnet, &owner(id), wanted, &mut |owner| self.owner_is_on_record(owner));
+            let holders = match &leased {
+                Err(linkspan_ipam::Error::Taken { owner, .. }) => vec![owner.clone()],
+                Err(linkspan_ipam::Error::Exhausted { .. }) => book.owners()?,
+                _ => Vec::new(),
+            };
+            let dead = holders.iter().filter_map(|owner| owner.as_str().parse().ok());
+            let released = dead.map(|holder| self.release_dead(holder)).collect::<Result<Vec<_>, _>>()?;
+            if !released.contains(&true) {
+                return Ok(leased?);
+            }
+        }
+    }
+
+    /// A lease whose owner has no record is free; what cannot be read is not.
+    fn owner_is_on_record(&self, owner: &Owner) -> bool {
+        owner.as_str().parse().map_or(true, |id| self.run.is_on_record(id).unwrap_or(true))
+    }
+
+    /// For a plan, which releases nobody: what a dead container has is as good as free.
     fn owner_lives(&self, owner: &Owner) -> bool {
         owner.as_str().parse().map_or(true, |id| self.is_alive(id).unwrap_or(true))
     }
@@ -233,27 +270,29 @@ impl Host {
     /// As [`attach`](Self::attach).
     pub fn plan_attach(&self, netns: &NetNs, wanted: &Container) -> Result<Plan, Error> {
         self.check(netns, wanted)?;
+        self.run.admits(&self.identity)?;
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
         let attempt = Attempt { netns, wanted, networks: &networks, plan: None };
         let mut seen = self.look(&attempt, id, &mut Inside::open(netns.as_fd())?)?;
-        let networks = networks.iter().map(|network| self.plan_network(network));
-        let networks: Vec<NetworkPlan> = networks.collect::<Result<_, _>>()?;
+        let (mut plans, mut change) = (Vec::new(), Change::new());
         for network in &networks {
-            seen = seen.after(&network.links);
+            let (record, links) = self.plan_up(network)?;
+            seen = seen.after(&links);
+            change = change.add_network(record.rules);
+            plans.push(NetworkPlan { network: network.clone(), rules: RulesPlan::None, links });
         }
+        plans.retain(|plan| !plan.is_empty());
         let ports = self.look_for_ports(&attempt)?;
         let addresses = attempt.addresses(|network, subnet, wanted| {
             let leases = self.run.book(network.id).snapshot()?;
-            let mut alive = |owner: &Owner| self.owner_lives(owner);
-            Ok(leases.find_or_reclaim(subnet, &owner(id), wanted, &mut alive)?)
+            Ok(leases.find_or_reclaim(subnet, &owner(id), wanted, &mut |owner| self.owner_lives(owner))?)
         })?;
         let attachment = attempt.asked(id, &ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
-        let change = Change::new().publish_all(attachment.rules()?);
+        let change = change.publish_all(attachment.rules()?);
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
-        let networks = networks.into_iter().filter(|network| !network.is_empty()).collect();
-        Ok(Plan { networks, attachment, links, rules })
+        Ok(Plan { networks: plans, attachment, links, rules })
     }
 
     /// The ports that would be claimed at this moment.
@@ -261,8 +300,11 @@ impl Host {
         let mut ledger = self.run.claims();
         let claims = ledger.lock()?;
         let ports = self.ports_for(attempt, claims.state())?;
-        if let Err((wish, holder)) = self.conflicts(claims.state(), &attempt.claims(&ports))? {
-            return Err(self.taken(&wish, holder)?);
+        for wish in attempt.claims(&ports) {
+            match claims.state().holder(&wish) {
+                Some(holder) if self.is_alive(holder)? => return Err(self.taken(&wish, holder)?),
+                _ => {}
+            }
         }
         self.try_ports(&ports)?;
         Ok(ports)

@@ -4,10 +4,11 @@ use crate::attachment::AttachmentRecord;
 use crate::kernel::attach::owner;
 use crate::kernel::home::{file, network_of};
 use crate::kernel::host::Host;
-use crate::kernel::networks::Undone;
+use crate::kernel::undone::Undone;
 use crate::plan;
 use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, Namespace, Residue};
 use linkspan_nat_rules::Change;
+use linkspan_netns::Place;
 use linkspan_records::{Record, Taken};
 
 /// What detaching came to.
@@ -29,9 +30,16 @@ impl Host {
     /// [`Error::LeftBehind`] where something could not be removed: everything else was, and the next call
     /// of any process tries again.
     pub fn detach(&self, id: AttachmentId) -> Result<Detached, Error> {
-        self.remove(|| match self.run.attachments.wait_record::<AttachmentRecord>(&file(id))? {
-            Some(record) => self.take_back(record).map(|()| Detached::Gone),
-            None => Ok(Detached::Absent),
+        self.remove(|taken_back| {
+            // Who may not touch the links is told so before anything is marked.
+            self.links(|_| Ok::<_, Error>(()))?;
+            // It is in the one folder, or on its way away in the other, in the hands of someone alive or not.
+            for folder in [&self.run.attachments, &self.run.pending] {
+                if let Some(record) = folder.wait_record::<AttachmentRecord>(&file(id))? {
+                    return self.take_back(record).map(|()| Detached::Gone);
+                }
+            }
+            Ok(if taken_back.contains(&id) { Detached::Gone } else { Detached::Absent })
         })
     }
 
@@ -67,10 +75,10 @@ impl Host {
             let seen = door.observe(&look, None)?;
             door.apply(&plan::detach(attachment, &seen), None).map_err(Error::from)
         });
-        if let Err(refused) = removed {
-            let link = attachment.endpoints.first().map(|endpoint| endpoint.host_link);
-            undone.note(link.map_or(Residue::Unknown, Residue::Link), Err(refused));
-        }
+        let Err(refused) = removed else { return };
+        let links: Vec<_> =
+            attachment.endpoints.iter().map(|endpoint| endpoint.host_link.to_string()).collect();
+        undone.note(Residue::Links { names: links.join(", ") }, Err(refused));
     }
 
     fn release(&self, record: &AttachmentRecord) -> Result<(), Error> {
@@ -93,10 +101,20 @@ impl Host {
     /// host ends are gone, which go with the namespace.
     fn is_dead(&self, attachment: &Attachment) -> Result<bool, Error> {
         let Namespace { cookie, place } = &attachment.namespace;
-        if let Some(place) = place {
-            return Ok(place.find()?.is_none_or(|netns| netns.cookie() != *cookie));
+        let Some(place) = place else { return self.lost_its_links(attachment) };
+        match place.find() {
+            Ok(Some(netns)) => Ok(netns.cookie() != *cookie),
+            // A process that was named by its path may have ended before others in its namespace.
+            Ok(None) if is_of_a_process(place) => self.lost_its_links(attachment),
+            Ok(None) => Ok(true),
+            // One that cannot be looked at may well live.
+            Err(_) => Ok(false),
         }
-        let Some(look) = plan::look_at(attachment) else { return Ok(false) };
+    }
+
+    /// Whether no host end of a container is left; one that never had any lives as long as its place.
+    fn lost_its_links(&self, attachment: &Attachment) -> Result<bool, Error> {
+        let Some(look) = plan::look_at(attachment) else { return Ok(attachment.namespace.place.is_some()) };
         let seen = self.links(|door| door.observe(&look, None))?;
         let gone = |end: &AttachedEndpoint| !seen.host.links.contains_key(end.host_link.as_str());
         Ok(attachment.endpoints.iter().all(gone))
@@ -132,24 +150,33 @@ impl Host {
     /// [`Error::Records`] where the records cannot be read. What cannot be taken back stays on record, for the
     /// next call.
     pub fn repair(&self) -> Result<(), Error> {
-        self.remove(|| Ok(()))
+        self.remove(|_| Ok(()))
     }
 
     /// Takes back what dead processes left under way; what a live one is at is left alone.
     ///
     /// What stays of it is no reason to refuse this one's work.
-    pub(crate) fn take_back_the_dead(&self) -> Result<(), Error> {
+    pub(crate) fn take_back_the_dead(&self) -> Result<Vec<AttachmentId>, Error> {
         let pending = self.run.pending.names()?;
+        let mut taken_back = Vec::new();
         for name in pending.iter().filter(|name| network_of(name).is_none()) {
-            if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)? {
-                let _ = self.take_back(record);
+            // A record that cannot be read is left to whoever can; it stops nobody else's work.
+            if let Ok(Taken::Here(record)) = self.run.pending.take_record::<AttachmentRecord>(name) {
+                let id = record.value().id;
+                taken_back.extend(self.take_back(record).is_ok().then_some(id));
             }
         }
-        self.repair_networks(&pending)?;
-        if !pending.is_empty() {
+        if pending.iter().any(|name| network_of(name).is_some()) {
+            let _ = self.take_back_dead_networks();
+        }
+        if !taken_back.is_empty() {
             // It may have been the default network's last one.
             let _ = self.retire_default();
         }
-        Ok(())
+        Ok(taken_back)
     }
+}
+
+fn is_of_a_process(place: &Place) -> bool {
+    matches!(place, Place::Path(path) if path.starts_with("/proc"))
 }

@@ -1,6 +1,8 @@
 use crate::plan::{Firewall, RulesPlan};
-use linkspan_nat_rules::kernel::{Iptables, Nftables};
-use linkspan_nat_rules::{Change, Error, Instance, Ruleset, iptables, nftables};
+use linkspan_nat_rules::conntrack::Stale;
+use linkspan_nat_rules::kernel::{Conntrack, Iptables, Nftables};
+use linkspan_nat_rules::{Change, Error, Instance, Publish, Ruleset, iptables, nftables};
+use linkspan_net_types::Protocol;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,11 +15,12 @@ pub(crate) struct Rules {
     firewall: Firewall,
     /// Closing such a socket after a removal waits for the kernel, so they are kept.
     idle: Mutex<Vec<Nftables>>,
+    idle_conntrack: Mutex<Vec<Conntrack>>,
 }
 
 impl Rules {
     pub(crate) const fn new(instance: Instance, firewall: Firewall) -> Self {
-        Self { instance, firewall, idle: Mutex::new(Vec::new()) }
+        Self { instance, firewall, idle: Mutex::new(Vec::new()), idle_conntrack: Mutex::new(Vec::new()) }
     }
 
     /// Finds out whether the firewall can be spoken to at all.
@@ -77,6 +80,25 @@ impl Rules {
     /// All of our table, where nftables carries the rules.
     pub(crate) fn look_at_all(&self, host: BorrowedFd<'_>) -> Result<nftables::Seen, Error> {
         self.nftables(host, Nftables::look_at_all)
+    }
+
+    /// Lets the datagrams of ports that changed their owner find the new one at once.
+    ///
+    /// Connections of other protocols end by themselves: what answers no longer is reset, or asked anew.
+    pub(crate) fn forget_flows(&self, host: BorrowedFd<'_>, change: &Change) -> Result<(), Error> {
+        let udp = |publish: &&Publish| publish.protocol() == Protocol::Udp;
+        let change = Change::new()
+            .withdraw_all(change.withdrawn().iter().filter(udp).copied())
+            .publish_all(change.published().iter().filter(udp).copied());
+        let stale = Stale::after(&change);
+        if stale.is_empty() || self.firewall == Firewall::None {
+            return Ok(());
+        }
+        let idle = self.idle_conntrack.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut door = idle.map_or_else(|| Conntrack::open_in(host), Ok)?;
+        let forgotten = door.forget(&stale).map(drop);
+        self.idle_conntrack.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        forgotten
     }
 
     fn nftables<T>(

@@ -122,6 +122,23 @@ impl Run {
         Ok(ours.then_some(here))
     }
 
+    /// Whether what is on record is of this boot; an older one's says nothing, and is as good as not there.
+    ///
+    /// # Errors
+    /// [`Error::RunFolder`] where it is another's.
+    pub(crate) fn admits(&self, identity: &Identity) -> Result<bool, Error> {
+        let there = self.root.read::<Identity>(&file("host"))?;
+        match identity.judge(there.as_ref(), self.is_idle()?) {
+            Welcome::Ours | Welcome::Empty => Ok(true),
+            Welcome::OlderBoot => Ok(false),
+            Welcome::Other { what, there, wanted } => Err(self.is_of_another(what, there, wanted)),
+        }
+    }
+
+    fn is_of_another(&self, what: &'static str, there: String, wanted: String) -> Error {
+        Error::RunFolder { path: self.root.path().to_owned(), what, there, wanted }
+    }
+
     /// Comes in alone: no operation of any process is under way as long as the lock is held.
     pub(crate) fn alone(&self, identity: &Identity) -> Result<Lock, Error> {
         let name = file("host");
@@ -137,7 +154,7 @@ impl Run {
             Welcome::Empty => {}
             Welcome::OlderBoot => self.clear()?,
             Welcome::Other { what, there, wanted } => {
-                return Err(Error::RunFolder { path: self.root.path().to_owned(), what, there, wanted });
+                return Err(self.is_of_another(what, there, wanted));
             }
         }
         Ok(self.root.write(name, identity, Durability::Memory)?)
@@ -204,10 +221,6 @@ impl Run {
         Ok(self.locks.lock(&file(format!("network-{network}")), access)?)
     }
 
-    pub(crate) fn try_lock_network(&self, network: NetworkId) -> Result<Option<Lock>, Error> {
-        Ok(self.locks.try_lock(&file(format!("network-{network}")), Access::Exclusive)?)
-    }
-
     /// Held by whoever rewrites all rules, which is all that iptables can.
     pub(crate) fn lock_rules(&self) -> Result<Lock, Error> {
         Ok(self.locks.lock(&file("rules"), Access::Exclusive)?)
@@ -215,22 +228,27 @@ impl Run {
 
     /// Whether an attachment is on record or on its way there.
     pub(crate) fn is_on_record(&self, id: AttachmentId) -> Result<bool, Error> {
-        let there = |folder: &Folder| folder.peek_record::<AttachmentRecord>(&file(id)).map(|r| r.is_some());
-        // Looked at last, since an attachment that is confirmed moves from one folder to the other.
-        Ok(there(&self.pending)? || there(&self.attachments)?)
+        // A record moves from pending when it is confirmed, and back when it is taken back.
+        for folder in [&self.pending, &self.attachments, &self.pending] {
+            if folder.peek_record::<AttachmentRecord>(&file(id))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// All rules that the records want.
     pub(crate) fn rules(&self) -> Result<Ruleset, Error> {
         let mut change = Change::new();
-        for folder in [&self.up, &self.pending] {
+        // In the order in which a record could slip away from the reader: it is rather seen twice than not at all.
+        for folder in [&self.pending, &self.up, &self.pending] {
             for name in folder.names()?.iter().filter(|name| name.as_str().starts_with(NETWORK)) {
                 let record = folder.peek_record::<NetworkRecord>(name)?;
                 change =
                     record.filter(|r| !r.leaving).into_iter().fold(change, |c, r| c.add_network(r.rules));
             }
         }
-        for folder in [&self.attachments, &self.pending] {
+        for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| !name.as_str().starts_with(NETWORK)) {
                 let record = folder.peek_record::<AttachmentRecord>(name)?;
                 let staying = record.filter(|r| !r.leaving).and_then(|r| r.attachment);
@@ -270,6 +288,11 @@ impl State {
     /// Held by whoever defines or forgets a network.
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
         Ok(self.root.lock(&file("networks.lock"), Access::Exclusive)?)
+    }
+
+    /// The same, where nobody has it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>, Error> {
+        Ok(self.root.try_lock(&file("networks.lock"), Access::Exclusive)?)
     }
 
     pub(crate) fn find(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {

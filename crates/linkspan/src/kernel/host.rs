@@ -3,8 +3,9 @@ use crate::claims::Entry;
 use crate::id::Moment;
 use crate::kernel::firewall::Rules;
 use crate::kernel::home::{Identity, Run, State, file};
+use crate::kernel::undone::Undone;
 use crate::plan::Firewall;
-use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Residue};
+use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkName, Residue};
 use linkspan_nat_rules::Instance;
 use linkspan_netns::NetNs;
 use linkspan_records::Lock;
@@ -174,9 +175,12 @@ impl Host {
     /// The attachments on record, by name. One that is being made or taken away is not among them.
     ///
     /// # Errors
-    /// [`Error::Records`].
+    /// [`Error::Records`], [`Error::RunFolder`].
     pub fn attachments(&self) -> Result<Vec<Attachment>, Error> {
         let mut all = Vec::new();
+        if !self.run.admits(&self.identity)? {
+            return Ok(all);
+        }
         for name in self.run.attachments.names()? {
             let record = self.run.attachments.peek_record::<AttachmentRecord>(&name)?;
             all.extend(record.and_then(|record| record.attachment));
@@ -197,8 +201,11 @@ impl Host {
     /// The attachment that someone means: by name, by id, or by the beginning of an id that no other has.
     ///
     /// # Errors
-    /// [`Error::NoSuchAttachment`], [`Error::Ambiguous`].
+    /// [`Error::NoSuchAttachment`], [`Error::Ambiguous`], [`Error::Records`], [`Error::RunFolder`].
     pub fn find(&self, wanted: &str) -> Result<Attachment, Error> {
+        if wanted.is_empty() || !self.run.admits(&self.identity)? {
+            return Err(Error::NoSuchAttachment { wanted: wanted.to_owned() });
+        }
         if let Some(found) = wanted.parse().ok().map_or(Ok(None), |name| self.named(&name))? {
             return Ok(found);
         }
@@ -222,17 +229,20 @@ impl Host {
     /// nothing stays that was only there for it.
     pub(crate) fn make<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let here = self.run.enter(&self.identity)?;
-        match self.take_back_the_dead().and_then(|()| work()) {
+        match self.take_back_the_dead().and_then(|_| work()) {
             Ok(made) => Ok(made),
             Err(refused) => Err(refused.after(self.tidy(here))),
         }
     }
 
-    /// Does work that removes something. Before it, what the dead left under way is taken back; after it, what
-    /// nobody needs any more goes.
-    pub(crate) fn remove<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    /// Does work that removes something, knowing what the dead left that was taken back before it; after it,
+    /// what nobody needs any more goes.
+    pub(crate) fn remove<T>(
+        &self,
+        work: impl FnOnce(&[AttachmentId]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let here = self.run.enter(&self.identity)?;
-        let done = self.take_back_the_dead().and_then(|()| work());
+        let done = self.take_back_the_dead().and_then(|taken_back| work(&taken_back));
         match (done, self.tidy(here)) {
             (Ok(removed), Ok(())) => Ok(removed),
             (Ok(_), Err(stayed)) => Err(stayed.leaving(Residue::Records { of: self.run.path() })),
@@ -242,8 +252,11 @@ impl Host {
 
     /// Lets the default network go with its last attachment, and the run folder's files with the last of all.
     fn tidy(&self, here: Lock) -> Result<(), Error> {
-        let retired = self.retire_default();
-        retired.and(self.run.leave(here))
+        let mut undone = Undone::default();
+        let network = || Residue::Records { of: NetworkName::default_bridge().to_string() };
+        undone.note(network(), self.retire_default());
+        undone.note(Residue::Records { of: self.run.path() }, self.run.leave(here));
+        undone.finish()
     }
 
     /// An id that nothing had since the boot.

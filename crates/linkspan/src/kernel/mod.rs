@@ -9,6 +9,8 @@ mod mode;
 mod networks;
 mod ports;
 mod reconcile;
+mod undone;
+mod up;
 mod view;
 
 pub use detach::Detached;

@@ -4,7 +4,7 @@ use crate::attachment::AttachmentRecord;
 use crate::kernel::detach::Detached;
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
-use crate::{Attachment, AttachmentId, Container, ContainerName, Error, Namespace};
+use crate::{Attachment, AttachmentId, Container, ContainerName, Endpoint, Error, Namespace, NetworkName};
 use linkspan_netns::{Hostname, Isolation, NetNs, Place, Sandbox};
 use std::io;
 use std::process::{Child, Command};
@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mode {
-    /// One of its own, on the networks of its endpoints.
+    /// One of its own, on the networks of its endpoints; on the default one where there are none.
     #[default]
     Bridge,
     /// The host's own: no endpoint, no address, no rule.
@@ -58,6 +58,9 @@ impl Prepared {
 
     /// Starts a program in the namespace.
     ///
+    /// Tell the host that the namespace is found with the program from then on, by [`Host::hand_over`]: it is on
+    /// record as this value's, and others cannot join it once this value is gone.
+    ///
     /// # Errors
     /// As [`Command::spawn`].
     pub fn spawn(&self, command: Command) -> io::Result<Child> {
@@ -80,14 +83,19 @@ impl Host {
         wanted: &Container,
         hostname: Option<Hostname>,
     ) -> Result<Prepared, Error> {
-        fits(mode, wanted)?;
+        fits(mode, wanted, hostname.as_ref())?;
         let named = |isolation: Isolation| hostname.into_iter().fold(isolation, Isolation::hostname);
         match mode {
             Mode::Host => alone(Isolation::shared_network()),
             Mode::Container(other) => alone(Isolation::joined(self.namespace_of(&self.find(other)?)?)),
             Mode::Bridge | Mode::None => {
                 let sandbox = Sandbox::start(named(Isolation::own_network()))?;
-                let attachment = Some(self.attach(sandbox.netns(), wanted)?);
+                let on_default = || wanted.clone().on(Endpoint::new(NetworkName::default_bridge()));
+                let wanted = match mode {
+                    Mode::Bridge if wanted.endpoints().is_empty() => on_default(),
+                    _ => wanted.clone(),
+                };
+                let attachment = Some(self.attach(sandbox.netns(), &wanted)?);
                 Ok(Prepared { sandbox, attachment })
             }
         }
@@ -111,6 +119,7 @@ impl Host {
     /// # Errors
     /// [`Error::OtherNamespace`] where it is not the same namespace, [`Error::NoSuchAttachment`].
     pub fn hand_over(&self, id: AttachmentId, netns: &NetNs) -> Result<Attachment, Error> {
+        let _here = self.run.enter(&self.identity)?;
         let record = self.run.attachments.wait_record::<AttachmentRecord>(&file(id))?;
         let absent = || Error::NoSuchAttachment { wanted: id.to_string() };
         let mut record = record.ok_or_else(absent)?;
@@ -133,7 +142,7 @@ impl Host {
     pub fn detach_named(&self, name: &ContainerName) -> Result<Detached, Error> {
         match self.named(name)? {
             Some(attachment) => self.detach(attachment.id),
-            None => self.remove(|| self.leftovers(name).map(|()| Detached::Absent)),
+            None => self.remove(|_| self.leftovers(name).map(|()| Detached::Absent)),
         }
     }
 }
@@ -143,11 +152,15 @@ fn alone(isolation: Isolation) -> Result<Prepared, Error> {
 }
 
 /// Refuses what the mode does not have.
-fn fits(mode: &Mode, wanted: &Container) -> Result<(), Error> {
+fn fits(mode: &Mode, wanted: &Container, hostname: Option<&Hostname>) -> Result<(), Error> {
+    let own_uts = matches!(mode, Mode::Bridge | Mode::None);
     let mode = match mode {
         Mode::Bridge => return Ok(()),
         other => other.as_str(),
     };
+    if hostname.is_some() && !own_uts {
+        return Err(Error::HostnameInMode { mode });
+    }
     if !wanted.published().is_empty() {
         return Err(Error::PublishInMode { mode });
     }

@@ -1,17 +1,18 @@
-//! Networks: defining and forgetting them, bringing them up and taking them down.
+//! Networks: defining, removing and listing them.
 
-use crate::kernel::home::{network_file, network_of};
 use crate::kernel::host::{Host, read};
+use crate::kernel::undone::Undone;
+use crate::kernel::up::Known;
 use crate::network::{Surroundings, decide, nameservers};
-use crate::plan::{self, NetworkPlan, NetworkRecord};
+use crate::plan::NetworkPlan;
 use crate::{
-    Container, ContainerName, DefinedNetwork, Error, Left, Network, NetworkId, NetworkName, Residue,
+    Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue,
 };
-use linkspan_nat_rules::Change;
-use linkspan_net_types::{IfName, Mtu};
-use linkspan_records::{Access, FileName, Lock, Record, Taken};
-use linkspan_veth_bridge::{self as links, Look, Seen, Snapshot};
-use std::os::fd::AsFd;
+use linkspan_net_types::IfName;
+use linkspan_records::Access;
+use linkspan_veth_bridge::Snapshot;
+use linkspan_veth_bridge::kernel::Links;
+use std::io;
 use std::path::PathBuf;
 
 /// `machine-id(5)`.
@@ -53,14 +54,19 @@ impl Host {
         wanted: &Network,
         suits: impl FnOnce(&DefinedNetwork) -> Result<(), Error>,
     ) -> Result<DefinedNetwork, Error> {
-        let _defining = self.state.lock()?;
-        let (network, forget) = match self.state.find(wanted.name())? {
-            Some(there) => (suits(&there).map(|()| there)?, false),
-            None => (self.decide(wanted)?, true),
-        };
-        let _alone = self.run.lock_network(network.id, Access::Exclusive)?;
-        self.bring_up(&network, forget)?;
-        Ok(network)
+        let defining = self.define_alone()?;
+        match self.state.find(wanted.name())? {
+            Some(there) => {
+                suits(&there)?;
+                self.bring_up(&defining, &there, Known::OnRecord)?;
+                Ok(there)
+            }
+            None => {
+                let network = self.decide(wanted)?;
+                self.bring_up(&defining, &network, Known::Undefined)?;
+                Ok(network)
+            }
+        }
     }
 
     /// What the network would be if it were defined at this moment.
@@ -75,17 +81,13 @@ impl Host {
         };
         let around = Surroundings {
             others: self.state.all()?,
-            on_link: on_link(&self.snapshot_links()?),
+            on_link: on_link(&self.links(Links::snapshot)?),
             nameservers: std::fs::read_to_string(RESOLV_CONF)
                 .map(|text| nameservers(&text))
                 .unwrap_or_default(),
-            machine_id: if wanted.has_ipv6() { machine_id()? } else { Vec::new() },
+            machine_id: if wanted.needs_machine_id() { machine_id()? } else { Vec::new() },
         };
         decide(wanted, id, self.default_link(), &around)
-    }
-
-    fn snapshot_links(&self) -> Result<Snapshot, Error> {
-        Ok(self.links(links::kernel::Links::snapshot)?)
     }
 
     /// The bridge of the default network: the instance's name and 0.
@@ -121,7 +123,7 @@ impl Host {
     /// [`Error::NoSuchNetwork`], [`Error::NetworkReserved`], [`Error::NetworkInUse`],
     /// [`Error::LeftBehind`].
     pub fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
-        self.remove(|| self.remove_unused(name))
+        self.remove(|_| self.remove_unused(name))
     }
 
     /// Removes a network with every attachment on it.
@@ -129,10 +131,13 @@ impl Host {
     /// # Errors
     /// As [`remove_network`](Self::remove_network); what can be detached is, whatever else is refused.
     pub fn remove_network_and_attachments(&self, name: &NetworkName) -> Result<(), Error> {
-        let on_it = |attachment: &crate::Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
+        let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
+        let mut undone = Undone::default();
         for attachment in self.attachments()?.into_iter().filter(on_it) {
-            self.detach(attachment.id)?;
+            let of = attachment.name.to_string();
+            undone.note(Residue::Records { of }, self.detach(attachment.id).map(drop));
         }
+        undone.finish()?;
         match self.remove_network(name) {
             // The default network goes with its last attachment.
             Err(Error::NoSuchNetwork { .. }) if name.is_default_bridge() => Ok(()),
@@ -144,23 +149,16 @@ impl Host {
         if name.is_reserved() && !name.is_default_bridge() {
             return Err(Error::NetworkReserved { name: name.clone() });
         }
-        let _defining = self.state.lock()?;
+        let defining = self.define_alone()?;
         let there = self.state.find(name)?;
         let network = there.ok_or_else(|| Error::NoSuchNetwork { name: name.clone() })?;
-        let _alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        let alone = self.run.lock_network(network.id, Access::Exclusive)?;
         self.release_dead_users(network.id)?;
         let by = self.users(network.id)?;
         if !by.is_empty() {
             return Err(Error::NetworkInUse { name: name.clone(), by });
         }
-        let record = match self.run.up.take_record(&network_file(network.id))? {
-            Taken::Here(record) => record,
-            _ => {
-                let (record, _) = self.draft(&network)?;
-                self.run.pending.create_record(&network_file(network.id), record)?
-            }
-        };
-        self.take_down(record, true)
+        self.forget(&defining, &alone, &network)
     }
 
     fn release_dead_users(&self, network: NetworkId) -> Result<(), Error> {
@@ -181,197 +179,15 @@ impl Host {
         Ok(names)
     }
 
-    /// What the network is on this host, and what of it is seen.
-    fn draft(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, Seen), Error> {
-        let seen = self.links(|links| links.observe(&Look::at(network.link), None))?;
-        let uplink = match network.mtu {
-            Some(_) => None,
-            None => self.snapshot_links()?.uplink_mtu().and_then(Mtu::new),
-        };
-        Ok((plan::network(network, self.firewall(), uplink, &seen)?, seen))
-    }
-
-    /// Plans what is missing of the network.
-    pub(crate) fn plan_network(&self, network: &DefinedNetwork) -> Result<NetworkPlan, Error> {
-        let (draft, seen) = self.draft(network)?;
-        let record = self.run.up.peek_record(&network_file(network.id))?.unwrap_or(draft);
-        let change = Change::new().add_network(record.rules.clone());
-        let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
-        let links = plan::bring_up(&record, self.settings.forwarding, &seen)?;
-        Ok(NetworkPlan { network: network.clone(), rules, links })
-    }
-
-    /// Makes what is missing of the network; whoever calls it has the network alone.
-    fn bring_up(&self, network: &DefinedNetwork, forget: bool) -> Result<(), Error> {
-        let name = network_file(network.id);
-        self.take_back_network(network.id)?;
-        if let Taken::Here(record) = self.run.up.take_record::<NetworkRecord>(&name)? {
-            return self.make_network(record.value());
-        }
-        // Programs that are missing are found out before there is anything to take back.
-        self.rules.probe(self.netns.as_fd())?;
-        let (draft, _) = self.draft(network)?;
-        let mut record = self.run.pending.create_record(&name, NetworkRecord { forget, ..draft })?;
-        let define = if forget { self.state.define(network) } else { Ok(()) };
-        let made = define.and_then(|()| self.make_network(record.value()));
-        match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
-            Ok(()) => Ok(()),
-            Err(refused) => Err(refused.after(self.take_down(record, forget))),
-        }
-    }
-
-    /// Rules first: what keeps the network apart is there before its link.
-    fn make_network(&self, record: &NetworkRecord) -> Result<(), Error> {
-        self.change_rules(&Change::new().add_network(record.rules.clone()))?;
-        let seen = self.links(|links| links.observe(&Look::at_bridge(&record.bridge), None))?;
-        let plan = plan::bring_up(record, self.settings.forwarding, &seen)?;
-        self.links(|links| links.apply(&plan, None).map_err(Error::from))?;
-        self.notice(&plan);
-        Ok(())
-    }
-
-    /// Changes the rules; iptables is rewritten whole, one at a time.
-    pub(crate) fn change_rules(&self, change: &Change) -> Result<(), Error> {
-        let _one_at_a_time = match self.firewall() {
-            plan::Firewall::Iptables => Some(self.run.lock_rules()?),
-            _ => None,
-        };
-        self.rules.change(self.netns.as_fd(), change, || self.run.rules())
-    }
-
-    /// Takes back what a dead process left of a network; whoever calls it has the network alone.
-    pub(crate) fn take_back_network(&self, network: NetworkId) -> Result<(), Error> {
-        match self.run.pending.take_record::<NetworkRecord>(&network_file(network))? {
-            Taken::Here(record) => {
-                let forget = record.value().forget;
-                self.take_down(record, forget)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The opposite of bringing up, from what is seen; it goes on after a failure and says what stayed.
-    fn take_down(&self, mut record: Record<NetworkRecord>, forget: bool) -> Result<(), Error> {
-        let wanted = record.value().clone();
-        let of = || wanted.network.name.to_string();
-        let _ = record.move_to(&self.run.pending);
-        // A record that cannot be written, on a full disk say, is no reason to leave the rest.
-        let _ = record.append(NetworkRecord { leaving: true, forget, ..wanted.clone() });
-        let mut undone = Undone::default();
-        undone.note(Residue::Link(wanted.network.link), self.remove_bridge(&wanted));
-        let change = Change::new().remove_network(wanted.rules.clone());
-        undone.note(Residue::Rules { of: of() }, self.change_rules(&change));
-        if undone.is_whole() && forget {
-            let forgotten = self.state.forget(&wanted.network);
-            let forgotten = forgotten.and_then(|()| self.run.forget_book(wanted.network.id));
-            undone.note(Residue::Records { of: of() }, forgotten);
-        }
-        if undone.is_whole() {
-            undone.note(Residue::Records { of: of() }, record.remove().map_err(Error::from));
-        }
-        undone.finish()
-    }
-
-    fn remove_bridge(&self, record: &NetworkRecord) -> Result<(), Error> {
-        let seen = self.links(|links| links.observe(&Look::at_bridge(&record.bridge), None))?;
-        let plan = links::plan::remove_bridge(&record.bridge, &seen);
-        self.links(|links| links.apply(&plan, None).map_err(Error::from))
-    }
-
-    /// Brings the networks up where they are not, and keeps them so until the locks go; both are in the
-    /// order of the names.
-    pub(crate) fn hold_up(&self, wanted: &Container) -> Result<(Vec<DefinedNetwork>, Vec<Lock>), Error> {
-        let mut names: Vec<_> =
-            wanted.endpoints().iter().map(|endpoint| endpoint.network().clone()).collect();
-        // In one order everywhere, so that two who want the same two do not wait for each other.
-        names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::TwiceOn { network: twice[0].clone() });
-        }
-        let held: Result<Vec<_>, _> = names.iter().map(|name| self.hold_one_up(name)).collect();
-        Ok(held?.into_iter().unzip())
-    }
-
-    fn hold_one_up(&self, name: &NetworkName) -> Result<(DefinedNetwork, Lock), Error> {
-        loop {
-            let Some(network) = self.state.find(name)? else {
-                if !name.is_default_bridge() {
-                    return Err(Error::NoSuchNetwork { name: name.clone() });
-                }
-                self.define(&Network::bridge(name.clone()), |_| Ok(()))?;
-                continue;
-            };
-            let shared = self.run.lock_network(network.id, Access::Shared)?;
-            if self.run.up.peek_record::<NetworkRecord>(&network_file(network.id))?.is_some() {
-                return Ok((network, shared));
-            }
-            drop(shared);
-            let _defining = self.state.lock()?;
-            if self.state.find(name)?.is_some_and(|there| there.id == network.id) {
-                let _alone = self.run.lock_network(network.id, Access::Exclusive)?;
-                self.bring_up(&network, false)?;
+    /// Whether anyone is on a network, but for those whose records are gone.
+    pub(crate) fn has_users(&self, network: NetworkId) -> Result<bool, Error> {
+        for owner in self.run.book(network).owners()? {
+            let Ok(id) = owner.as_str().parse() else { continue };
+            if self.run.is_on_record(id)? {
+                return Ok(true);
             }
         }
-    }
-
-    /// Makes whole again what someone else took of networks that are up.
-    pub(crate) fn mend_networks(&self, networks: &[DefinedNetwork]) -> Result<(), Error> {
-        for network in networks {
-            let _alone = self.run.lock_network(network.id, Access::Exclusive)?;
-            self.bring_up(network, false)?;
-        }
-        Ok(())
-    }
-
-    /// Lets the default network go with its last attachment.
-    pub(crate) fn retire_default(&self) -> Result<(), Error> {
-        let name = NetworkName::default_bridge();
-        let Some(network) = self.state.find(&name)? else { return Ok(()) };
-        let Some(_alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
-        if !self.users(network.id)?.is_empty() {
-            return Ok(());
-        }
-        match self.run.up.take_record(&network_file(network.id))? {
-            Taken::Here(record) => self.take_down(record, true),
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes back what dead processes left of networks.
-    pub(crate) fn repair_networks(&self, pending: &[FileName]) -> Result<(), Error> {
-        for network in pending.iter().filter_map(network_of) {
-            // Whoever works on a network has it alone for so long.
-            if let Some(_alone) = self.run.try_lock_network(network)? {
-                let _ = self.take_back_network(network);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What could not be undone of something.
-#[derive(Debug, Default)]
-pub(crate) struct Undone {
-    left: Vec<Left>,
-}
-
-impl Undone {
-    pub(crate) fn note(&mut self, what: Residue, done: Result<(), Error>) {
-        if let Err(source) = done {
-            self.left.push(Left { what, source: Box::new(source) });
-        }
-    }
-
-    pub(crate) const fn is_whole(&self) -> bool {
-        self.left.is_empty()
-    }
-
-    /// Everything that stayed, where anything did.
-    pub(crate) fn finish(self) -> Result<(), Error> {
-        if self.left.is_empty() {
-            return Ok(());
-        }
-        Err(Error::LeftBehind { left: self.left, refused: None })
+        Ok(false)
     }
 }
 
@@ -384,6 +200,8 @@ fn on_link(snapshot: &Snapshot) -> Vec<ipnet::IpNet> {
 fn machine_id() -> Result<Vec<u8>, Error> {
     let path = PathBuf::from(MACHINE_ID);
     match read(&path) {
+        // An image that never ran has an empty one, which all its hosts would share.
+        Ok(id) if id.is_empty() => Err(Error::MachineId { path, source: io::ErrorKind::InvalidData.into() }),
         Ok(id) => Ok(id.into_bytes()),
         Err(Error::Read { path, source }) => Err(Error::MachineId { path, source }),
         Err(other) => Err(other),

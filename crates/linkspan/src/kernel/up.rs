@@ -1,0 +1,264 @@
+//! Networks on this host: bringing them up, keeping them so, taking them down.
+//!
+//! Whoever changes one holds the definitions first, then the network alone; so every record of a network that is
+//! pending while the definitions are held was left by a dead process.
+
+use crate::kernel::home::{network_file, network_of};
+use crate::kernel::host::Host;
+use crate::kernel::undone::Undone;
+use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord};
+use crate::{Container, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue};
+use linkspan_nat_rules::Change;
+use linkspan_net_types::Mtu;
+use linkspan_records::{Access, Lock, Record, Taken};
+use linkspan_veth_bridge::kernel::Links;
+use linkspan_veth_bridge::{self as links, Look, Seen};
+use std::os::fd::AsFd;
+
+/// Whether a network that is brought up is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    OnRecord,
+    /// It was decided a moment ago, and its definition comes and goes with its first bringing up.
+    Undefined,
+}
+
+/// The definitions, held alone.
+pub(crate) struct Defining {
+    _lock: Lock,
+}
+
+/// The networks of a container, up and kept so until the locks go.
+pub(crate) struct Held {
+    pub(crate) networks: Vec<DefinedNetwork>,
+    _locks: Vec<Lock>,
+}
+
+impl Host {
+    /// Takes the definitions, and takes back what dead processes left of networks.
+    pub(crate) fn define_alone(&self) -> Result<Defining, Error> {
+        let defining = Defining { _lock: self.state.lock()? };
+        self.take_back_networks(&defining)?;
+        Ok(defining)
+    }
+
+    /// Takes back what dead processes left of networks, unless someone living is at work on one.
+    pub(crate) fn take_back_dead_networks(&self) -> Result<(), Error> {
+        match self.state.try_lock()? {
+            Some(lock) => self.take_back_networks(&Defining { _lock: lock }),
+            None => Ok(()),
+        }
+    }
+
+    fn take_back_networks(&self, defining: &Defining) -> Result<(), Error> {
+        for network in self.run.pending.names()?.iter().filter_map(network_of) {
+            let alone = self.run.lock_network(network, Access::Exclusive)?;
+            if let Taken::Here(record) =
+                self.run.pending.take_record::<NetworkRecord>(&network_file(network))?
+            {
+                let forget = record.value().forget;
+                self.take_down(defining, &alone, record, forget)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the network is on this host, and what of it is seen.
+    fn draft(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, Seen), Error> {
+        let seen = self.links(|links| links.observe(&Look::at(network.link), None))?;
+        let uplink = match network.mtu {
+            Some(_) => None,
+            None => self.links(Links::snapshot)?.uplink_mtu().and_then(Mtu::new),
+        };
+        Ok((plan::network(network, self.firewall(), uplink, &seen)?, seen))
+    }
+
+    /// Plans what is missing of the network; its rules are planned by whoever knows what else changes.
+    pub(crate) fn plan_up(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, links::Plan), Error> {
+        let (draft, seen) = self.draft(network)?;
+        let record = self.run.up.peek_record(&network_file(network.id))?.unwrap_or(draft);
+        let links = plan::bring_up(&record, self.settings.forwarding, &seen)?;
+        Ok((record, links))
+    }
+
+    /// Plans what is missing of the network.
+    pub(crate) fn plan_network(&self, network: &DefinedNetwork) -> Result<NetworkPlan, Error> {
+        let (record, links) = self.plan_up(network)?;
+        let change = Change::new().add_network(record.rules);
+        let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
+        Ok(NetworkPlan { network: network.clone(), rules, links })
+    }
+
+    /// Makes what is missing of the network.
+    pub(crate) fn bring_up(
+        &self,
+        defining: &Defining,
+        network: &DefinedNetwork,
+        known: Known,
+    ) -> Result<(), Error> {
+        let name = network_file(network.id);
+        let alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        if let Taken::Here(record) = self.run.up.take_record::<NetworkRecord>(&name)? {
+            return self.make_network(record.value());
+        }
+        // Programs that are missing are found out before there is anything to take back.
+        self.rules.probe(self.netns.as_fd())?;
+        let (draft, _) = self.draft(network)?;
+        let forget = known == Known::Undefined;
+        let mut record = self.run.pending.create_record(&name, NetworkRecord { forget, ..draft })?;
+        let define = if forget { self.state.define(network) } else { Ok(()) };
+        let made = define.and_then(|()| self.make_network(record.value()));
+        match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(refused.after(self.take_down(defining, &alone, record, forget))),
+        }
+    }
+
+    /// Rules first: what keeps the network apart is there before its link.
+    fn make_network(&self, record: &NetworkRecord) -> Result<(), Error> {
+        self.change_rules(&Change::new().add_network(record.rules.clone()))?;
+        let seen = self.links(|links| links.observe(&Look::at_bridge(&record.bridge), None))?;
+        let plan = plan::bring_up(record, self.settings.forwarding, &seen)?;
+        self.links(|links| links.apply(&plan, None).map_err(Error::from))?;
+        self.notice(&plan);
+        Ok(())
+    }
+
+    /// Changes the rules; iptables is rewritten whole, one at a time.
+    pub(crate) fn change_rules(&self, change: &Change) -> Result<(), Error> {
+        let _one_at_a_time = match self.firewall() {
+            Firewall::Iptables => Some(self.run.lock_rules()?),
+            Firewall::Nftables | Firewall::None => None,
+        };
+        self.rules.change(self.netns.as_fd(), change, || self.run.rules())?;
+        Ok(self.rules.forget_flows(self.netns.as_fd(), change)?)
+    }
+
+    /// Takes a network down, and its definition away.
+    pub(crate) fn forget(
+        &self,
+        defining: &Defining,
+        alone: &Lock,
+        network: &DefinedNetwork,
+    ) -> Result<(), Error> {
+        let name = network_file(network.id);
+        let record = match self.run.up.take_record(&name)? {
+            Taken::Here(record) => record,
+            // It is not up, after a reboot say: the record is there for the next one, should we die.
+            _ => {
+                let (draft, _) = self.draft(network)?;
+                self.run.pending.create_record(&name, NetworkRecord { forget: true, ..draft })?
+            }
+        };
+        self.take_down(defining, alone, record, true)
+    }
+
+    /// The opposite of bringing up, from what is seen; it goes on after a failure and says what stayed.
+    fn take_down(
+        &self,
+        _defining: &Defining,
+        _alone: &Lock,
+        mut record: Record<NetworkRecord>,
+        forget: bool,
+    ) -> Result<(), Error> {
+        let wanted = record.value().clone();
+        let of = || wanted.network.name.to_string();
+        let _ = record.move_to(&self.run.pending);
+        // A record that cannot be written, on a full disk say, is no reason to leave the rest.
+        let _ = record.append(NetworkRecord { leaving: true, forget, ..wanted.clone() });
+        let mut undone = Undone::default();
+        undone.note(Residue::Link(wanted.network.link), self.remove_bridge(&wanted));
+        if undone.is_whole() {
+            // While the link stays, so do the rules that make it safe.
+            let change = Change::new().remove_network(wanted.rules.clone());
+            undone.note(Residue::Rules { of: of() }, self.change_rules(&change));
+        }
+        if undone.is_whole() && forget {
+            let forgotten = self.state.forget(&wanted.network);
+            let forgotten = forgotten.and_then(|()| self.run.forget_book(wanted.network.id));
+            undone.note(Residue::Records { of: of() }, forgotten);
+        }
+        if undone.is_whole() {
+            undone.note(Residue::Records { of: of() }, record.remove().map_err(Error::from));
+        }
+        undone.finish()
+    }
+
+    fn remove_bridge(&self, record: &NetworkRecord) -> Result<(), Error> {
+        let seen = self.links(|links| links.observe(&Look::at_bridge(&record.bridge), None))?;
+        let plan = links::plan::remove_bridge(&record.bridge, &seen);
+        self.links(|links| links.apply(&plan, None).map_err(Error::from))
+    }
+
+    /// Keeps the networks of a container up, having brought up those that were not.
+    pub(crate) fn hold_up(&self, wanted: &Container) -> Result<Held, Error> {
+        let names = network_names(wanted)?;
+        loop {
+            // Nothing is held while a network is brought up, since whoever holds the definitions may be waiting
+            // for one of ours.
+            names.iter().try_for_each(|name| self.ensure_up(name))?;
+            let held: Vec<_> = names.iter().map(|name| self.hold(name)).collect::<Result<_, _>>()?;
+            if let Some(held) = held.into_iter().collect::<Option<Vec<_>>>() {
+                let (networks, locks) = held.into_iter().unzip();
+                return Ok(Held { networks, _locks: locks });
+            }
+        }
+    }
+
+    /// Keeps a network up, where it is.
+    fn hold(&self, name: &NetworkName) -> Result<Option<(DefinedNetwork, Lock)>, Error> {
+        let Some(network) = self.state.find(name)? else { return Ok(None) };
+        let shared = self.run.lock_network(network.id, Access::Shared)?;
+        Ok(self.is_up(network.id)?.then_some((network, shared)))
+    }
+
+    fn is_up(&self, network: NetworkId) -> Result<bool, Error> {
+        Ok(self.run.up.peek_record::<NetworkRecord>(&network_file(network))?.is_some())
+    }
+
+    fn ensure_up(&self, name: &NetworkName) -> Result<(), Error> {
+        if let Some(network) = self.state.find(name)?
+            && self.is_up(network.id)?
+        {
+            return Ok(());
+        }
+        self.mend(name)
+    }
+
+    /// Makes whole what is missing of a network, whether or not it is up on record.
+    pub(crate) fn mend(&self, name: &NetworkName) -> Result<(), Error> {
+        let defining = self.define_alone()?;
+        match self.state.find(name)? {
+            Some(network) => self.bring_up(&defining, &network, Known::OnRecord),
+            None if name.is_default_bridge() => {
+                let network = self.decide(&Network::bridge(name.clone()))?;
+                self.bring_up(&defining, &network, Known::Undefined)
+            }
+            None => Err(Error::NoSuchNetwork { name: name.clone() }),
+        }
+    }
+
+    /// Lets the default network go with its last attachment.
+    pub(crate) fn retire_default(&self) -> Result<(), Error> {
+        let name = NetworkName::default_bridge();
+        let unused = |network: &DefinedNetwork| self.has_users(network.id).map(|used| !used);
+        match self.state.find(&name)? {
+            Some(network) if unused(&network)? => {}
+            _ => return Ok(()),
+        }
+        let defining = self.define_alone()?;
+        let Some(network) = self.state.find(&name)? else { return Ok(()) };
+        let alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        if unused(&network)? { self.forget(&defining, &alone, &network) } else { Ok(()) }
+    }
+}
+
+/// The networks of the endpoints, in the one order in which everybody locks them.
+pub(crate) fn network_names(wanted: &Container) -> Result<Vec<NetworkName>, Error> {
+    let mut names: Vec<_> = wanted.endpoints().iter().map(|endpoint| endpoint.network().clone()).collect();
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(Error::TwiceOn { network: twice[0].clone() }),
+        None => Ok(names),
+    }
+}
