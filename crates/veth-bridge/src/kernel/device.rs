@@ -4,6 +4,9 @@ use linkspan_net_types::{IfIndex, IfName};
 use nix::libc;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+/// Of `linux/sockios.h`; libc types them as glibc's `ioctl` wants them, which is not what musl's does.
+const SIOCGIFINDEX: libc::Ioctl = 0x8933;
+const SIOCETHTOOL: libc::Ioctl = 0x8946;
 /// `ETHTOOL_GLINK` of `linux/ethtool.h`.
 const ETHTOOL_GLINK: u32 = 0xa;
 
@@ -17,7 +20,7 @@ struct EthtoolValue {
 /// The index of the link of this name, in the namespace of this socket; `None` where there is none.
 pub(super) fn index(socket: BorrowedFd<'_>, link: &IfName) -> Option<IfIndex> {
     let mut request = request(link, libc::__c_anonymous_ifr_ifru { ifru_ifindex: 0 });
-    ask(socket, libc::SIOCGIFINDEX, &mut request).then(|| answered_index(&request)).flatten()
+    ask(socket, SIOCGIFINDEX, &mut request).then(|| answered_index(&request)).flatten()
 }
 
 /// Lets the kernel act on a link's carrier at once rather than later in a work queue.
@@ -28,13 +31,14 @@ pub(super) fn index(socket: BorrowedFd<'_>, link: &IfName) -> Option<IfIndex> {
 pub(super) fn settle(socket: BorrowedFd<'_>, link: &IfName) {
     let mut value = EthtoolValue { command: ETHTOOL_GLINK, data: 0 };
     let data = libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
-    ask(socket, libc::SIOCETHTOOL, &mut request(link, data));
+    ask(socket, SIOCETHTOOL, &mut request(link, data));
 }
 
 fn request(link: &IfName, ifr_ifru: libc::__c_anonymous_ifr_ifru) -> libc::ifreq {
     let mut ifr_name = [0; libc::IFNAMSIZ];
     for (to, from) in ifr_name.iter_mut().zip(link.as_str().bytes()) {
-        *to = from.cast_signed();
+        // The sign of a `c_char` is the machine's.
+        *to = libc::c_char::from_ne_bytes([from]);
     }
     libc::ifreq { ifr_name, ifr_ifru }
 }
@@ -48,7 +52,7 @@ fn answered_index(request: &libc::ifreq) -> Option<IfIndex> {
 }
 
 #[allow(unsafe_code)]
-fn ask(socket: BorrowedFd<'_>, what: libc::c_ulong, request: &mut libc::ifreq) -> bool {
+fn ask(socket: BorrowedFd<'_>, what: libc::Ioctl, request: &mut libc::ifreq) -> bool {
     // SAFETY: SIOCGIFINDEX and SIOCETHTOOL, which are all that is asked here, read and write the `ifreq` that is
     // borrowed for the call; the latter also the `ethtool_value` of `settle`, which outlives it.
     unsafe { libc::ioctl(socket.as_raw_fd(), what, request) == 0 }
