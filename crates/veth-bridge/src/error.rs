@@ -2,7 +2,7 @@ use crate::LinkKind;
 use ipnet::IpNet;
 #[cfg(feature = "kernel")]
 use linkspan_net_types::Errno;
-use linkspan_net_types::{IfName, Mtu};
+use linkspan_net_types::{IfName, Mac, Mtu};
 use std::net::IpAddr;
 
 /// Why something is not planned, not seen or not done.
@@ -16,6 +16,16 @@ pub enum Error {
         name: IfName,
         /// What has its name.
         kind: LinkKind,
+    },
+    /// The bridge has another MAC than the one that ours was made with: someone else made it since, or changed it.
+    #[error("bridge `{name}` has {}, not {ours} as ours was made with", Has(.mac))]
+    NotOurs {
+        /// The wanted bridge.
+        name: IfName,
+        /// The MAC of the bridge that has its name.
+        mac: Option<Mac>,
+        /// The MAC of ours.
+        ours: Mac,
     },
     /// The bridge to be joined is not there.
     #[error("there is no bridge `{name}`")]
@@ -136,6 +146,17 @@ pub enum Error {
         /// Why it could not be used.
         source: std::io::Error,
     },
+}
+
+struct Has<'a>(&'a Option<Mac>);
+
+impl std::fmt::Display for Has<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(mac) => write!(f, "MAC {mac}"),
+            None => f.write_str("no MAC"),
+        }
+    }
 }
 
 struct Via<'a>(&'a Option<IpAddr>);

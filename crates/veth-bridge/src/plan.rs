@@ -18,7 +18,8 @@ const BRIDGE_PORTS: usize = 1023;
 
 /// Plans what makes the bridge as it is wanted, up and with its addresses.
 ///
-/// One of ours is made or brought in line; IPv6 comes to it only by the wanted addresses, never from its MAC
+/// One of ours is made or brought in line; where someone else made another of its name since, which its MAC
+/// tells, that one is refused and not touched. IPv6 comes to it only by the wanted addresses, never from its MAC
 /// or a router's advertisement. An adopted one only gets what it lacks, and is not made again.
 ///
 /// ```
@@ -38,8 +39,8 @@ const BRIDGE_PORTS: usize = 1023;
 /// ```
 ///
 /// # Errors
-/// [`Error::NotABridge`], [`Error::NoBridge`] where an adopted one is gone, [`Error::MtuBelowIpv6`],
-/// [`Error::NoIpv6`].
+/// [`Error::NotABridge`], [`Error::NotOurs`], [`Error::NoBridge`] where an adopted one is gone,
+/// [`Error::MtuBelowIpv6`], [`Error::NoIpv6`].
 pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
     let name = *wanted.name();
     let present = match seen.host.links.get(name.as_str()) {
@@ -49,12 +50,12 @@ pub fn bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
         present => present,
     };
     match wanted.ownership() {
-        Ownership::Ours => own_bridge(wanted, seen),
+        Ownership::Ours => own_bridge(wanted, seen, present),
         Ownership::Adopted(_) => adopted_bridge(wanted, seen, present.ok_or(Error::NoBridge { name })?),
     }
 }
 
-/// Plans the removal of the bridge: one of ours is deleted, an adopted one gets back what it was like.
+/// Plans the removal of the bridge: one of ours is deleted, from an adopted one goes what was added.
 ///
 /// What is gone already needs no step. A bridge with another MAC than the one we gave ours was made by someone
 /// else since, and stays.
@@ -175,14 +176,18 @@ pub fn reroute(link: &IfName, gateway: IpAddr, seen: &Seen) -> Result<Plan, Erro
     })
 }
 
-fn own_bridge(wanted: &Bridge, seen: &Seen) -> Result<Plan, Error> {
+fn own_bridge(wanted: &Bridge, seen: &Seen, present: Option<&Link>) -> Result<Plan, Error> {
     let (name, mac) = (*wanted.name(), wanted.mac());
+    // Its MAC is in the message that makes it, so a half-made one of ours has it too.
+    if let Some(link) = present.filter(|link| link.mac != Some(mac)) {
+        return Err(Error::NotOurs { name, mac: link.mac, ours: mac });
+    }
     let at = Place::host(name);
     if wanted.has_ipv6() {
         needs_ipv6(name, wanted.mtu(), seen)?;
     }
     let mut draft = Draft::from(seen);
-    if draft.link(&at).is_none() {
+    if present.is_none() {
         draft.push(Step::CreateBridge { name, mac, group: wanted.group() });
     }
     // The MTU is not in the message that makes it: a bridge that was never given one takes its ports' lowest,
@@ -207,8 +212,9 @@ fn adopted_bridge(wanted: &Bridge, seen: &Seen, present: &Link) -> Result<Plan, 
     draft.set_up(at);
     draft.add_addresses(at, wanted.addresses());
     if let Some(mac) = present.mac.filter(|_| !draft.is_empty()) {
-        // Nothing tells whether it was ever given a MAC; else it would take the lowest of its ports', and the
-        // neighbours that know the one it has would lose it.
+        // One that was never given a MAC takes the lowest of its ports', and the neighbours that know the one it
+        // has would lose it. Whether it was given one only sysfs tells, of the namespace that it was mounted in;
+        // so it is given together with something else, or this would be planned each time.
         draft.push(Step::SetMac { at, mac });
     }
     Ok(draft.plan())

@@ -127,8 +127,34 @@ fn a_link_of_another_kind_is_no_bridge() {
 }
 
 #[test]
-fn a_bridge_that_someone_else_made_in_place_of_ours_stays() {
-    check(Ok(plan::remove_bridge(&bridge("br0"), &seen())), "");
+fn an_adopted_bridge_is_given_the_mac_that_it_has_with_whatever_it_lacks() {
+    let mac = "02:de:ad:be:ef:01".parse().unwrap();
+    let seen = seen_with(|seen| seen.host.links.get_mut("br0").unwrap().mac = Some(mac));
+    let ownership = Ownership::of(&"br0".parse().unwrap(), &seen).unwrap();
+    let wanted = bridge("br0").with_ownership(ownership);
+    check(plan::bridge(&wanted, &seen), "");
+    check(
+        plan::bridge(&wanted.with_address("10.88.0.1/24".parse().unwrap()), &seen),
+        "add address 10.88.0.1/24 to br0
+         set br0 mac 02:de:ad:be:ef:01",
+    );
+}
+
+#[test]
+fn a_bridge_that_someone_else_made_in_place_of_ours_is_refused_and_stays() {
+    let ours = bridge("br0");
+    check(
+        plan::bridge(&ours, &seen()),
+        "refused: bridge `br0` has no MAC, not 02:42:0a:58:00:01 as ours was made with",
+    );
+    check(Ok(plan::remove_bridge(&ours, &seen())), "");
+    let mac = Some("02:de:ad:be:ef:01".parse().unwrap());
+    let others = seen_with(|seen| seen.host.links.get_mut("br0").unwrap().mac = mac);
+    check(
+        plan::bridge(&ours, &others),
+        "refused: bridge `br0` has MAC 02:de:ad:be:ef:01, not 02:42:0a:58:00:01 as ours was made with",
+    );
+    check(Ok(plan::remove_bridge(&ours, &others)), "");
 }
 
 #[test]
