@@ -121,7 +121,12 @@ pub enum Ownership {
     /// Made by us: it is configured whole, and deleted in the end.
     #[default]
     Ours,
-    /// There before us: it is only added to, and in the end as it was.
+    /// There before us: it is only added to, and in the end what was added leaves it.
+    ///
+    /// It stays up, and keeps the MAC that it had when the first thing was added: a bridge that was never given one
+    /// would change it with its ports. One that lacks nothing of what is wanted is left alone, its MAC too, for
+    /// nothing that can be asked of it tells whether that was given; give it one by hand where its neighbours are
+    /// to know it.
     Adopted(Original),
 }
 
@@ -144,9 +149,6 @@ impl Ownership {
         let Some(link) = seen.host.links.get(name.as_str()) else { return Ok(Self::Ours) };
         match &link.kind {
             LinkKind::Bridge(_) => Ok(Self::Adopted(Original {
-                up: link.up,
-                mac: link.mac,
-                mtu: Mtu::new(link.mtu),
                 addresses: link.addresses.clone(),
                 route_localnet: link.route_localnet,
             })),
@@ -155,15 +157,9 @@ impl Ownership {
     }
 }
 
-/// What an adopted bridge was like before us, as far as we change it.
+/// What an adopted bridge had before us, of what we add and take away again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Original {
-    /// Whether it was up.
-    pub up: bool,
-    /// Its MAC. A bridge that was never given one takes the lowest of its ports'.
-    pub mac: Option<Mac>,
-    /// Its MTU in bytes. A bridge that was never given one takes the lowest of its ports'.
-    pub mtu: Option<Mtu>,
     /// The host's addresses on it.
     pub addresses: BTreeSet<IpNet>,
     /// Whether packets from and to 127.0.0.0/8 might cross it.

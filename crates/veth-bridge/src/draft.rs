@@ -134,6 +134,8 @@ impl Draft {
         }
     }
 
+    /// Takes away what was added. What else differs by now is its owner's doing; and it stays up, for what may hang
+    /// on it meanwhile.
     pub(crate) fn give_back(&mut self, wanted: &Bridge, original: &Original) {
         let link = *wanted.name();
         let at = Place::host(link);
@@ -146,15 +148,8 @@ impl Draft {
                 Step::RemoveAddress { at, address },
             );
         }
-        let on = original.route_localnet;
-        let ours = |link: &Link| wanted.route_localnet() && link.route_localnet != on;
-        self.push_where(at, ours, Step::SetRouteLocalnet { link, on });
-        self.push_where(at, |link| link.up && !original.up, Step::SetDown { at });
-        if let Some(mtu) = original.mtu {
-            self.push_where(at, |link| link.mtu != mtu.get(), Step::SetMtu { at, mtu });
-        }
-        if let Some(mac) = original.mac {
-            self.push_where(at, |link| link.mac != Some(mac), Step::SetMac { at, mac });
-        }
+        let ours = wanted.route_localnet() && !original.route_localnet;
+        let off = Step::SetRouteLocalnet { link, on: false };
+        self.push_where(at, |link| ours && link.route_localnet, off);
     }
 }

@@ -127,6 +127,19 @@ fn a_link_of_another_kind_is_no_bridge() {
 }
 
 #[test]
+fn what_the_owner_of_an_adopted_bridge_changed_meanwhile_stays() {
+    let seen = seen_with(|seen| seen.host.links.get_mut("br0").unwrap().route_localnet = true);
+    let ownership = Ownership::of(&"br0".parse().unwrap(), &seen).unwrap();
+    let wanted = bridge("br0").with_ownership(ownership).with_route_localnet();
+    let mut changed = seen.after(&plan::bridge(&wanted, &seen).unwrap());
+    let link = changed.host.links.get_mut("br0").unwrap();
+    (link.mtu, link.mac) = (1400, Some("02:de:ad:be:ef:01".parse().unwrap()));
+    (link.up, link.route_localnet) = (false, false);
+    link.addresses.insert("192.0.2.1/24".parse().unwrap());
+    check(Ok(plan::remove_bridge(&wanted, &changed)), "");
+}
+
+#[test]
 fn an_adopted_bridge_is_given_the_mac_that_it_has_with_whatever_it_lacks() {
     let mac = "02:de:ad:be:ef:01".parse().unwrap();
     let seen = seen_with(|seen| seen.host.links.get_mut("br0").unwrap().mac = Some(mac));
