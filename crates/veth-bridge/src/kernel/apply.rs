@@ -89,7 +89,7 @@ impl Run<'_> {
             Ok(index) => index,
             Err(reason) => {
                 self.leave()?;
-                let gone = matches!(reason, Error::Refused { errno, .. } if step.forgives(errno));
+                let gone = matches!(reason, Error::Refused { errno, .. } if self.forgives(step, errno));
                 return if gone { Ok(()) } else { Err(self.refused(place, reason)) };
             }
         };
@@ -144,13 +144,23 @@ impl Run<'_> {
 
     fn judge(&self, refusals: Vec<Refusal>) -> Result<(), ApplyError> {
         let steps = &self.plan.steps()[self.first..];
-        let serious = |r: &Refusal| !steps.get(r.message).is_some_and(|s| s.forgives(r.errno));
+        let serious = |r: &Refusal| !steps.get(r.message).is_some_and(|s| self.forgives(s, r.errno));
         match refusals.into_iter().find(serious) {
             Some(refusal) => {
                 let reason = Error::Refused { errno: refusal.errno, words: refusal.text };
                 Err(self.refused(self.first + refusal.message, reason))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Whether a refusal only says that what the plan removes is gone already.
+    fn forgives(&self, step: &Step, errno: Errno) -> bool {
+        match step {
+            Step::SetGroup { group, .. } => {
+                errno == Errno::ENODEV && self.plan.steps().contains(&Step::DeleteGroup { group: *group })
+            }
+            step => step.forgives(errno),
         }
     }
 
