@@ -120,6 +120,14 @@ impl Batch {
         self.oversized
     }
 
+    /// Whether it is done whole or not at all.
+    ///
+    /// The family must be told: the number of the edge is that of `RTM_NEWLINK`.
+    pub(crate) fn is_transaction(&self, family: Family) -> bool {
+        let kind = self.bytes.get(4..6).map(|kind| Kind(u16::from_ne_bytes([kind[0], kind[1]])));
+        family == Family::Netfilter && kind == Some(Kind::BATCH_BEGIN)
+    }
+
     /// The messages in runs of at most `most`, each with the place of its first message.
     pub(crate) fn runs(&mut self, most: usize) -> impl Iterator<Item = Run<'_>> {
         let mut rest = self.bytes.as_mut_slice();
@@ -338,6 +346,17 @@ mod tests {
         let runs: Vec<_> = batch.runs(64).map(|run| (run.first, run.messages, run.bytes.len())).collect();
         assert_eq!(runs, [(0, 64, 64 * 32), (64, 64, 64 * 32), (128, 2, 64)]);
         assert_eq!(Batch::new().runs(64).count(), 0);
+    }
+
+    #[test]
+    fn only_what_begins_as_a_transaction_is_one() {
+        // `RTM_NEWLINK` has the number of `NFNL_MSG_BATCH_BEGIN`.
+        assert!(!batch(2).is_transaction(Family::Route));
+        assert!(batch(2).is_transaction(Family::Netfilter));
+        let mut questions = Batch::new();
+        questions.push(Kind::nftables(1), Flags::NONE, |body| body.bytes(&[0; 4]));
+        assert!(!questions.is_transaction(Family::Netfilter));
+        assert!(!Batch::new().is_transaction(Family::Netfilter));
     }
 
     #[test]

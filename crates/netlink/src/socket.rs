@@ -36,14 +36,6 @@ impl Family {
             Self::Netfilter => netlink_sys::protocols::NETLINK_NETFILTER,
         }
     }
-
-    /// A nftables batch is one transaction and cannot be cut.
-    const fn run(self) -> usize {
-        match self {
-            Self::Route => RUN,
-            Self::Netfilter => usize::MAX,
-        }
-    }
 }
 
 /// A netlink socket; it works in the namespace that it was opened in.
@@ -128,7 +120,9 @@ impl Socket {
         if batch.is_oversized() {
             return Err(Error::Oversized);
         }
-        Ok(batch.runs(self.family.run()))
+        // A transaction cannot be cut; the kernel answers it with what it refused and one acknowledgement.
+        let most = if batch.is_transaction(self.family) { usize::MAX } else { RUN };
+        Ok(batch.runs(most))
     }
 
     /// Sends one run and reads until its last message is answered; returns whether a list was steady.
@@ -194,6 +188,16 @@ impl Socket {
         }
     }
 
+    /// Reads what is there and drops it: after an overrun the kernel sends nothing before the queue was empty.
+    fn drain(&mut self) {
+        loop {
+            match recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     /// One datagram's size; `None` where nothing is there and `only_what_is_there` is asked for.
     fn receive(&mut self, only_what_is_there: bool) -> Result<Option<usize>, Error> {
         let wait = if only_what_is_there { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
@@ -205,7 +209,10 @@ impl Socket {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if only_what_is_there => return Ok(None),
                 Err(Errno::EAGAIN) => return Err(Error::TimedOut),
-                Err(Errno::ENOBUFS) => return Err(Error::Overrun),
+                Err(Errno::ENOBUFS) => {
+                    self.drain();
+                    return Err(Error::Overrun);
+                }
                 Err(errno) => return Err(Error::Receive(errno.into())),
             }
         }

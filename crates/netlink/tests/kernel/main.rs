@@ -1,12 +1,23 @@
 //! Against the running kernel: questions that need no privilege, and refusals of everything else.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by a panic")]
+
+mod lab;
+
+use lab::in_private;
 use linkspan_netlink::{Batch, Errno, Error, Family, Flags, Kind, Socket};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 const RTM_NEWLINK: Kind = Kind::new(16);
 const RTM_GETLINK: Kind = Kind::new(18);
 const RTM_GETADDR: Kind = Kind::new(22);
 const IFLA_IFNAME: u16 = 3;
+
+/// `NFT_MSG_GETTABLE` of `linux/netfilter/nf_tables.h`.
+const GETTABLE: Kind = Kind::nftables(1);
+const NFTA_TABLE_NAME: u16 = 1;
 
 fn link(kind: Kind, flags: Flags, name: &str) -> Batch {
     let mut batch = Batch::new();
@@ -93,9 +104,55 @@ fn what_is_no_namespace_cannot_be_entered() {
 }
 
 #[test]
-fn a_change_without_privilege_or_sense_is_refused() {
-    // Whoever runs this, a link named `lo` is there already.
+fn a_change_that_is_refused_leaves_the_others_done() {
+    in_private("a_change_that_is_refused_leaves_the_others_done", || {
+        let mut socket = Socket::open(Family::Route).unwrap();
+        let mut batch = link(RTM_NEWLINK, Flags::CREATE | Flags::EXCL, "lo");
+        batch.push(RTM_NEWLINK, Flags::NONE, |body| {
+            // `lo` has the index 1 in every namespace; IFF_UP, and that this is what changes.
+            body.bytes(&[0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+        });
+        let error = socket.send(&mut batch).unwrap_err();
+        let Error::Refused(refusals) = &error else { panic!("{error}") };
+        assert_eq!((refusals.len(), refusals[0].message), (1, 0), "{error}");
+        assert_eq!(error.errno(), Some(Errno::EEXIST));
+        let lo = socket.request(&mut link(RTM_GETLINK, Flags::NONE, "lo")).unwrap();
+        assert_eq!(lo[0].payload()[8] & 1, 1, "`lo` is up");
+    });
+}
+
+#[test]
+fn any_number_of_questions_to_netfilter_is_answered() {
+    in_private("any_number_of_questions_to_netfilter_is_answered", || {
+        let mut socket = Socket::open(Family::Netfilter).unwrap();
+        let mut questions = Batch::new();
+        for _ in 0..5000 {
+            questions.push(GETTABLE, Flags::NONE, |body| {
+                body.bytes(&[2, 0, 0, 0]);
+                body.text(NFTA_TABLE_NAME, "absent");
+            });
+        }
+        let error = socket.send(&mut questions).unwrap_err();
+        let Error::Refused(refusals) = error else { panic!("{error}") };
+        assert!(refusals.iter().map(|refusal| refusal.message).eq(0..5000));
+    });
+}
+
+#[test]
+fn a_socket_whose_answers_did_not_fit_answers_the_next_question_at_once() {
     let mut socket = Socket::open(Family::Route).unwrap();
-    let error = socket.send(&mut link(RTM_NEWLINK, Flags::CREATE | Flags::EXCL, "lo")).unwrap_err();
-    assert!(matches!(error.errno(), Some(Errno::EPERM | Errno::EEXIST)), "{error}");
+    setsockopt(&socket, sockopt::RcvBuf, &1).unwrap();
+    let mut questions = Batch::new();
+    for _ in 0..64 {
+        questions.push(RTM_GETLINK, Flags::NONE, |body| {
+            body.bytes(&[0; 16]);
+            body.text(IFLA_IFNAME, "absent0");
+        });
+    }
+    let error = socket.send(&mut questions).unwrap_err();
+    assert!(matches!(error, Error::Overrun), "{error}");
+    let begin = Instant::now();
+    let error = socket.request(&mut link(RTM_GETLINK, Flags::NONE, "absent0")).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::ENODEV), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(10));
 }
