@@ -2,6 +2,7 @@ use crate::batch::Run;
 use crate::reply::{Answer, Received, messages};
 use crate::{Batch, Error, Refusal, Reply};
 use linkspan_net_types::Errno;
+use netlink_sys::SocketAddr;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
@@ -61,6 +62,8 @@ impl Socket {
         if family == Family::Route {
             inner.set_netlink_get_strict_chk(true).map_err(Error::Open)?;
         }
+        // Else whoever has CAP_NET_ADMIN in the namespace could answer in the kernel's place.
+        inner.connect(&SocketAddr::new(0, 0)).map_err(Error::Open)?;
         setsockopt(&inner, sockopt::ReceiveTimeout, &PATIENCE).map_err(|e| Error::Open(e.into()))?;
         Ok(Self { inner, family, sequence: 0, buffer: vec![0; DATAGRAM] })
     }

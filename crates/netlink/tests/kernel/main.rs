@@ -6,8 +6,11 @@ mod lab;
 
 use lab::in_private;
 use linkspan_netlink::{Batch, Errno, Error, Family, Flags, Kind, Socket};
-use nix::sys::socket::{setsockopt, sockopt};
-use std::os::fd::AsFd;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockname, sendto, setsockopt,
+    socket, sockopt,
+};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 const RTM_NEWLINK: Kind = Kind::new(16);
@@ -155,4 +158,22 @@ fn a_socket_whose_answers_did_not_fit_answers_the_next_question_at_once() {
     let error = socket.request(&mut link(RTM_GETLINK, Flags::NONE, "absent0")).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::ENODEV), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn nobody_but_the_kernel_can_answer() {
+    in_private("nobody_but_the_kernel_can_answer", || {
+        let mut asker = Socket::open(Family::Route).unwrap();
+        // The first message that leaves gives a socket its address.
+        asker.request(&mut link(RTM_GETLINK, Flags::NONE, "lo")).unwrap();
+        let address: NetlinkAddr = getsockname(asker.as_fd().as_raw_fd()).unwrap();
+        // `struct nlmsghdr` and `struct nlmsgerr`: the second message is done.
+        let done = [&[36, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0][..], &[0; 20]].concat();
+        let route = SockProtocol::NetlinkRoute;
+        let other = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, route).unwrap();
+        let sent = sendto(other.as_raw_fd(), &done, &address, MsgFlags::empty());
+        assert_eq!(sent, Err(nix::errno::Errno::ECONNREFUSED));
+        let error = asker.send(&mut link(RTM_NEWLINK, Flags::CREATE | Flags::EXCL, "lo")).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EEXIST), "{error}");
+    });
 }
