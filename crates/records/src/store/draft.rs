@@ -43,9 +43,9 @@ impl<'a> Draft<'a> {
     pub(crate) fn create(folder: &'a Folder, name: &'a FileName) -> Result<Self, Error> {
         let draft = format!(".{name}{DRAFT_SUFFIX}");
         loop {
-            let file = folder.make_file(&draft)?;
-            // From here on a refusal leaves nothing, whoever has the file besides: he finds it gone, and is refused.
+            // A refusal leaves nothing, whoever has the file besides: he finds it gone, and is refused.
             let mut remains = Remains { folder, name: draft.clone(), published: false };
+            let file = folder.make_file(&draft)?;
             let held = hold(file, FlockArg::LockExclusive).map_err(folder.fault(Action::Lock, &draft))?;
             if let Some(file) = held
                 && folder.holds(&draft, &file)?
