@@ -134,7 +134,7 @@ fn a_bad_address_is_refused_by_its_field() {
             ip("10.99.0.1", 1, "address 10.99.0.1 is not in subnet 10.88.1.0/29");
             ip("10.88.1.0", 1, "address 10.88.1.0 is the network address");
             ip("10.88.1.1", 1, "address 10.88.1.1 is the gateway");
-            ip("10.88.1.2", 1, "address 10.88.1.2 is leased to");
+            ip("10.88.1.2", 1, "ip 10.88.1.2 is taken by `");
             ip("10.88.1.7", 1, "address 10.88.1.7 is the broadcast address");
             ip("fd00::2", 1, "network `net-1` has no subnet for ip fd00::2");
             desk.attach("--mac 02:42", 2, "'--mac <MAC>'");

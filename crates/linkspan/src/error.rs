@@ -111,6 +111,14 @@ pub enum Error {
         /// Who has it.
         holder: AttachmentId,
     },
+    /// Another container has the address.
+    #[error("ip {address} is taken by `{holder}`")]
+    AddressTaken {
+        /// The wanted address.
+        address: IpAddr,
+        /// The container that has it.
+        holder: String,
+    },
     /// The namespace is attached already.
     #[error("the network namespace is attached already, as `{holder}`")]
     NamespaceTaken {

@@ -229,10 +229,22 @@ impl Host {
             };
             let dead = holders.iter().filter_map(|owner| owner.as_str().parse().ok());
             let released = dead.map(|holder| self.release_dead(holder)).collect::<Result<Vec<_>, _>>()?;
-            if !released.contains(&true) {
-                return Ok(leased?);
+            match leased {
+                _ if released.contains(&true) => {}
+                Err(linkspan_ipam::Error::Taken { address, owner }) => {
+                    return Err(self.leased_to(address, &owner)?);
+                }
+                leased => return Ok(leased?),
             }
         }
+    }
+
+    /// Says who has an address by the name that people call him.
+    fn leased_to(&self, address: IpAddr, owner: &Owner) -> Result<Error, Error> {
+        let id = owner.as_str().parse().ok();
+        let name = id.map_or(Ok(None), |id| self.name_of(id))?;
+        let holder = name.map_or_else(|| owner.to_string(), |name| name.to_string());
+        Ok(Error::AddressTaken { address, holder })
     }
 
     /// A lease whose owner has no record is free; what cannot be read is not.
