@@ -1,20 +1,26 @@
 //! The command that lets a packet pass where a rule of someone else stops it. Each is tried on paper.
 
 use super::Foreign;
-use crate::netfilter::{
-    Act, Base, Chain, End, Family, Field, Hook, Link, Range, Rule, Run, Stage, Table, Test,
-};
-use crate::walk::{Carried, State, Walk};
+use super::opening::Opening;
+use crate::netfilter::{Act, Base, Chain, End, Family, Hook, Rule, Run, Stage, Table};
+use crate::walk::Walk;
 use linkspan_net_types::IfName;
-use std::fmt::Write;
-use std::net::IpAddr;
 
-/// A command, and what it does to the table.
+/// A command, and the rules that it puts into a chain.
 struct Candidate<'a> {
     command: String,
-    /// The chain that gets a rule that accepts, at its top or behind its last.
     chain: &'a str,
-    last: bool,
+    at: usize,
+    rules: Vec<Rule>,
+}
+
+/// A base chain that stops a packet.
+struct Stopping<'a> {
+    foreign: &'a Foreign,
+    table: &'a Table,
+    name: &'a str,
+    base: &'a Base,
+    opening: Opening,
 }
 
 /// The first command that is known to let the packet of this stage pass the chain.
@@ -24,238 +30,142 @@ pub(super) fn command(
     stage: &Stage,
     (table, name, base): (&Table, &str, &Base),
 ) -> Option<String> {
-    let opening = Opening::of(walk, stage);
+    let opening = Opening::of(walk, stage, base.priority);
+    let stopping = Stopping { foreign, table, name, base, opening };
     if is_firewalld(table) {
-        return firewalld(&opening);
+        return firewalld(&stopping.opening);
     }
     let accepted = |candidate: &Candidate<'_>| {
-        let mended = candidate.on_paper(table, &opening);
+        let mended = candidate.on_paper(table);
         matches!(Run::base(&mended, name, base, stage, &foreign.links), End::Accepted(_))
     };
-    candidates(table, name, &opening).into_iter().find(accepted).map(|candidate| candidate.command)
+    stopping.candidates().into_iter().find(accepted).map(|candidate| candidate.command)
 }
 
 impl Candidate<'_> {
-    fn on_paper(&self, table: &Table, opening: &Opening) -> Table {
+    fn on_paper(&self, table: &Table) -> Table {
         let mut mended = table.clone();
-        let accept = Rule { text: self.command.clone(), tests: opening.tests(), act: Act::Accept };
         if let Some(Chain { rules, .. }) = mended.chains.get_mut(self.chain) {
-            rules.insert(if self.last { rules.len() } else { 0 }, accept);
+            let at = self.at.min(rules.len());
+            rules.splice(at..at, self.rules.iter().cloned());
         }
         mended
     }
 }
 
-fn candidates<'a>(table: &'a Table, base: &'a str, opening: &Opening) -> Vec<Candidate<'a>> {
-    let mut candidates = Vec::new();
-    let has = |name: &str| table.chains.get_key_value(name).map(|(name, _)| name.as_str());
-    if let Some(program) = iptables(table.family) {
-        let first = |chain: &'a str| {
-            let command = opening.iptables(program, &table.name, chain)?;
-            Some(Candidate { command, chain, last: false })
+impl<'a> Stopping<'a> {
+    fn candidates(&self) -> Vec<Candidate<'a>> {
+        let Some(program) = self.table.family.program() else {
+            let command = self.opening.nft(self.table, self.name);
+            return command.into_iter().map(|command| self.accepts(command, self.name, 0)).collect();
         };
-        if opening.hook == Hook::Forward {
-            candidates.extend(has("DOCKER-USER").and_then(first));
+        let own = self.own_chains();
+        match own.is_empty() {
+            true => self.of_iptables(program),
+            false => self.beside_ours(program, &own),
         }
-        let (input, forward) = match table.family {
-            Family::Ip6tables => ("ufw6-user-input", "ufw6-user-forward"),
-            _ => ("ufw-user-input", "ufw-user-forward"),
-        };
-        let user = if opening.hook == Hook::Input { has(input) } else { has(forward) };
-        let ufw = |chain| Some(Candidate { command: opening.ufw()?, chain, last: true });
-        candidates.extend(user.and_then(ufw));
-        candidates.extend(first(base));
-    } else {
-        let command = opening.nft(table, base);
-        candidates.extend(command.map(|command| Candidate { command, chain: base, last: false }));
     }
-    candidates
+
+    /// A rule that accepts, at this place of a chain.
+    fn accepts(&self, command: String, chain: &'a str, at: usize) -> Candidate<'a> {
+        let rules = vec![Rule { text: command.clone(), tests: self.opening.tests(), act: Act::Accept }];
+        Candidate { command, chain, at, rules }
+    }
+
+    fn has(&self, chain: &str) -> Option<&'a str> {
+        self.table.chains.get_key_value(chain).map(|(name, _)| name.as_str())
+    }
+
+    /// Whoever else keeps rules there has a place for those of others, which outlasts a reload.
+    fn of_iptables(&self, program: &str) -> Vec<Candidate<'a>> {
+        let first = |chain: &'a str| {
+            let command = self.opening.iptables(program, &self.table.name, (chain, None))?;
+            Some(self.accepts(command, chain, 0))
+        };
+        let docker = self.has("DOCKER-USER").filter(|_| self.base.hook == Hook::Forward).and_then(first);
+        let ufw = |chain| Some(self.accepts(self.opening.ufw()?, chain, usize::MAX));
+        let ufw = self.ufw_chain().and_then(ufw);
+        [docker, ufw, first(self.name)].into_iter().flatten().collect()
+    }
+
+    fn ufw_chain(&self) -> Option<&'a str> {
+        match (self.base.hook, self.table.family.is_v6()) {
+            (Hook::Input, false) => self.has("ufw-user-input"),
+            (Hook::Input, true) => self.has("ufw6-user-input"),
+            (_, false) => self.has("ufw-user-forward"),
+            (_, true) => self.has("ufw6-user-forward"),
+        }
+    }
+
+    /// The chains of ours that hang on this base chain, or should: the user's first.
+    fn own_chains(&self) -> Vec<&'a str> {
+        let instance = self.foreign.instance;
+        let upper = instance.as_str().to_ascii_uppercase();
+        let names = match (self.table.name.as_str(), self.base.hook) {
+            ("filter", Hook::Forward) => vec![format!("{instance}-user"), format!("{upper}-FORWARD")],
+            ("raw", Hook::Prerouting) => vec![format!("{upper}-PRE")],
+            _ => Vec::new(),
+        };
+        names.iter().filter_map(|name| self.has(name)).collect()
+    }
+
+    /// Where chains of ours hang, a rule that accepts before them would open what they forbid. So they go
+    /// before what stops, where they accept; else a rule that accepts goes behind them.
+    fn beside_ours(&self, program: &str, own: &[&'a str]) -> Vec<Candidate<'a>> {
+        let mut candidates = Vec::new();
+        if self.table.name == "filter" {
+            // The last one that is put first is first.
+            let jumps = own.iter().rev().map(|own| format!("{program} -I {} -j {own}", self.name));
+            let command = jumps.collect::<Vec<_>>().join(" && ");
+            let jump = |own: &&str| Rule {
+                text: command.clone(),
+                tests: Vec::new(),
+                act: Act::Jump((*own).to_owned()),
+            };
+            let rules = own.iter().map(jump).collect();
+            candidates.push(Candidate { command: command.clone(), chain: self.name, at: 0, rules });
+        }
+        let rules = self.table.chains.get(self.name).map_or(&[][..], |chain| &chain.rules);
+        let ours = |rule: &Rule| matches!(&rule.act, Act::Jump(name) if own.contains(&name.as_str()));
+        if let Some(last) = rules.iter().rposition(ours) {
+            let place = (self.name, Some(last + 2));
+            let command = self.opening.iptables(program, &self.table.name, place);
+            candidates.extend(command.map(|command| self.accepts(command, self.name, last + 1)));
+        }
+        candidates
+    }
 }
 
-const fn iptables(family: Family) -> Option<&'static str> {
-    match family {
-        Family::Iptables => Some("iptables"),
-        Family::Ip6tables => Some("ip6tables"),
-        _ => None,
+impl Family {
+    /// The program that writes such a table; nftables has one for all.
+    const fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Iptables | Self::Ip6tables | Self::LegacyIptables | Self::LegacyIp6tables => {
+                Some(self.name())
+            }
+            Self::Ip | Self::Ip6 | Self::Inet | Self::Bridge | Self::Netdev => None,
+        }
     }
 }
 
 /// Its own table, or the chains that it makes with the iptables backend.
 fn is_firewalld(table: &Table) -> bool {
-    table.name == "firewalld"
-        || ["FORWARD_direct", "INPUT_direct"].iter().any(|c| table.chains.contains_key(*c))
+    let chains = ["FORWARD_direct", "INPUT_direct"];
+    table.name == "firewalld" || chains.iter().any(|chain| table.chains.contains_key(*chain))
 }
 
 /// firewalld makes its rules anew when it is reloaded, so they are mended by its zones: what comes from an
 /// interface of zone `trusted` is accepted, and what goes there by a policy.
 fn firewalld(opening: &Opening) -> Option<String> {
     let zone = |link: IfName| format!("firewall-cmd --zone=trusted --add-interface={link}");
-    match (opening.hook, opening.input, opening.output) {
-        (Hook::Forward | Hook::Input | Hook::Prerouting, Some(link), _) => Some(zone(link)),
-        (Hook::Forward, None, Some(link)) => {
-            let policy = "firewall-cmd --permanent --policy=to-trusted";
-            Some(format!(
-                "firewall-cmd --permanent --zone=trusted --add-interface={link} && \
-                 firewall-cmd --permanent --new-policy=to-trusted && {policy} --add-ingress-zone=ANY && \
-                 {policy} --add-egress-zone=trusted && {policy} --set-target=ACCEPT && firewall-cmd --reload"
-            ))
-        }
-        _ => None,
+    if let Some(bridge) = opening.bridge_in() {
+        return Some(zone(bridge));
     }
-}
-
-/// What is let through: all by a bridge of ours, which our own rules guard; else no more than the packet.
-struct Opening {
-    hook: Hook,
-    input: Option<IfName>,
-    output: Option<IfName>,
-    narrow: Option<Narrow>,
-}
-
-struct Narrow {
-    v6: bool,
-    target: Option<IpAddr>,
-    carried: Carried,
-    known: bool,
-    protocol: u8,
-}
-
-impl Opening {
-    fn of(walk: &Walk, stage: &Stage) -> Self {
-        let hook = stage.hook;
-        let ours = |link: Link| link.name().filter(|name| walk.is_bridge(*name));
-        let (input, output) = match hook {
-            // iptables knows no incoming link there.
-            Hook::Postrouting => (None, stage.output.name()),
-            _ => (stage.input.name(), stage.output.name()),
-        };
-        let passes_on = !matches!(hook, Hook::Input | Hook::Output);
-        match (ours(stage.input).and(input), ours(stage.output)) {
-            (Some(bridge), _) if passes_on => Self { hook, input: Some(bridge), output: None, narrow: None },
-            (_, Some(bridge)) if passes_on => Self { hook, input: None, output: Some(bridge), narrow: None },
-            _ => Self { hook, input, output, narrow: Some(Narrow::of(stage)) },
-        }
-    }
-
-    /// What a rule that accepts just this looks at.
-    fn tests(&self) -> Vec<Test> {
-        let link = |field, name: IfName| {
-            Test::of(field, vec![Range::exactly([name.as_str().as_bytes(), b"\0"].concat())])
-        };
-        let links = self.input.map(|name| link(Field::In, name)).into_iter();
-        let links = links.chain(self.output.map(|name| link(Field::Out, name)));
-        links.chain(self.narrow.iter().flat_map(Narrow::tests)).collect()
-    }
-
-    fn iptables(&self, program: &str, table: &str, chain: &str) -> Option<String> {
-        let mut command = program.to_owned();
-        if table != "filter" {
-            write!(command, " -t {}", quoted(table)?).ok()?;
-        }
-        write!(command, " -I {}", quoted(chain)?).ok()?;
-        self.input.map_or(Ok(()), |link| write!(command, " -i {link}")).ok()?;
-        self.output.map_or(Ok(()), |link| write!(command, " -o {link}")).ok()?;
-        self.narrow.as_ref().map_or(Ok(()), |narrow| narrow.iptables(&mut command)).ok()?;
-        Some(command + " -j ACCEPT")
-    }
-
-    fn nft(&self, table: &Table, chain: &str) -> Option<String> {
-        let (family, table) = (table.family.name(), identifier(&table.name)?);
-        let mut rule = format!("insert rule {family} {table} {}", identifier(chain)?);
-        self.input.map_or(Ok(()), |link| write!(rule, " iifname \"{link}\"")).ok()?;
-        self.output.map_or(Ok(()), |link| write!(rule, " oifname \"{link}\"")).ok()?;
-        self.narrow.as_ref().map_or(Ok(()), |narrow| narrow.nft(&mut rule)).ok()?;
-        Some(format!("nft '{rule} accept'"))
-    }
-
-    fn ufw(&self) -> Option<String> {
-        match (self.hook, self.input, self.output, &self.narrow) {
-            (Hook::Forward, Some(link), None, None) => Some(format!("ufw route allow in on {link}")),
-            (Hook::Forward, None, Some(link), None) => Some(format!("ufw route allow out on {link}")),
-            (Hook::Input, Some(link), None, Some(narrow)) => match narrow.carried {
-                Carried::Ports { protocol, target: Some(port), .. } if !narrow.known => {
-                    Some(format!("ufw allow in on {link} to any port {port} proto {protocol}"))
-                }
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-impl Narrow {
-    fn of(stage: &Stage) -> Self {
-        Self {
-            v6: stage.is_v6(),
-            target: Some(stage.target).filter(|_| stage.hook == Hook::Prerouting),
-            carried: stage.carried,
-            known: stage.state != State::New,
-            protocol: stage.protocol(),
-        }
-    }
-
-    fn tests(&self) -> Vec<Test> {
-        let mut tests = Vec::new();
-        if let Some(target) = self.target {
-            let (offset, octets) = match target {
-                IpAddr::V4(address) => (16, address.octets().to_vec()),
-                IpAddr::V6(address) => (24, address.octets().to_vec()),
-            };
-            let field = Field::Network { offset, length: octets.len() };
-            tests.push(Test::of(field, vec![Range::exactly(octets)]));
-        }
-        if self.known {
-            // IP_CT_ESTABLISHED and IP_CT_RELATED as bits.
-            tests.push(Test::has_bit(Field::State, 6u32.to_ne_bytes().to_vec()));
-            return tests;
-        }
-        tests.push(Test::of(Field::Protocol, vec![Range::exactly([self.protocol])]));
-        if let Some(port) = self.carried.target_port() {
-            let field = Field::Transport { offset: 2, length: 2 };
-            tests.push(Test::of(field, vec![Range::exactly(port.get().to_be_bytes())]));
-        }
-        tests
-    }
-
-    fn iptables(&self, command: &mut String) -> std::fmt::Result {
-        self.target.map_or(Ok(()), |target| write!(command, " -d {target}"))?;
-        match self.carried {
-            _ if self.known => command.write_str(" -m conntrack --ctstate RELATED,ESTABLISHED"),
-            Carried::Ports { protocol, target: Some(port), .. } => {
-                write!(command, " -p {protocol} --dport {port}")
-            }
-            Carried::Ports { protocol, .. } => write!(command, " -p {protocol}"),
-            Carried::Echo { .. } => command.write_str(if self.v6 { " -p ipv6-icmp" } else { " -p icmp" }),
-        }
-    }
-
-    fn nft(&self, rule: &mut String) -> std::fmt::Result {
-        let word = if self.v6 { "ip6" } else { "ip" };
-        self.target.map_or(Ok(()), |target| write!(rule, " {word} daddr {target}"))?;
-        match self.carried {
-            _ if self.known => rule.write_str(" ct state established,related"),
-            Carried::Ports { protocol, target: Some(port), .. } => write!(rule, " {protocol} dport {port}"),
-            Carried::Ports { protocol, .. } => write!(rule, " meta l4proto {protocol}"),
-            Carried::Echo { .. } if self.v6 => rule.write_str(" meta l4proto ipv6-icmp"),
-            Carried::Echo { .. } => rule.write_str(" meta l4proto icmp"),
-        }
-    }
-}
-
-/// A name as a word of a shell; `None` where it holds what no terminal should be fed.
-fn quoted(name: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | ':' | '@' | ',');
-    match name {
-        "" => None,
-        name if name.starts_with('-') || name.contains(char::is_control) => None,
-        name if name.chars().all(plain) => Some(name.to_owned()),
-        name => Some(format!("'{}'", name.replace('\'', "'\\''"))),
-    }
-}
-
-/// A name that nft reads as one, which is safe in a shell's quotes.
-fn identifier(name: &str) -> Option<&str> {
-    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    (starts && name.chars().all(inside)).then_some(name)
+    let bridge = opening.bridge_out()?;
+    let policy = "firewall-cmd --permanent --policy=to-trusted";
+    Some(format!(
+        "firewall-cmd --permanent --zone=trusted --add-interface={bridge} && \
+         firewall-cmd --permanent --new-policy=to-trusted && {policy} --add-ingress-zone=ANY && \
+         {policy} --add-egress-zone=trusted && {policy} --set-target=ACCEPT && firewall-cmd --reload"
+    ))
 }

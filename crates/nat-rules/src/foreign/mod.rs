@@ -36,6 +36,7 @@
 //! ```
 
 mod mend;
+mod opening;
 
 use crate::Instance;
 use crate::iptables;
@@ -64,13 +65,19 @@ impl Foreign {
     /// The same with what `iptables-save` or `ip6tables-save` printed; the instance's own chains may be in
     /// it, and are followed with the others. No text makes it fail.
     #[must_use]
-    pub fn with_saved(mut self, family: iptables::Family, text: &str) -> Self {
-        let of = match family {
-            iptables::Family::V4 => Family::Iptables,
-            iptables::Family::V6 => Family::Ip6tables,
-        };
-        self.tables.extend(read_saved(text, of));
+    pub fn with_saved(self, family: iptables::Family, text: &str) -> Self {
+        self.with_tables(Family::of(family, false), text)
+    }
+
+    fn with_tables(mut self, family: Family, text: &str) -> Self {
+        self.tables.extend(read_saved(text, family));
         self
+    }
+
+    /// The same with what the program of the legacy variant printed, where that is not the host's own.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn with_legacy(self, family: iptables::Family, text: &str) -> Self {
+        self.with_tables(Family::of(family, true), text)
     }
 
     /// The same with a table that was dumped.
@@ -83,12 +90,17 @@ impl Foreign {
         self
     }
 
-    /// The same with a table of iptables of which no more than the name is known.
+    /// The same with a table of legacy iptables of which no more than the name is known.
     #[cfg(feature = "kernel")]
     pub(crate) fn with_unread(self, family: iptables::Family, name: &str) -> Self {
         let hooks = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
         let unread = |hook| format!(":{hook} ACCEPT [0:0]\n-A {hook} -j UNREAD\n");
-        self.with_saved(family, &format!("*{name}\n{}", hooks.map(unread).concat()))
+        let mut foreign = self.with_legacy(family, &format!("*{name}\n{}", hooks.map(unread).concat()));
+        let chains = foreign.tables.last_mut().into_iter().flat_map(|table| table.chains.values_mut());
+        for rule in chains.flat_map(|chain| &mut chain.rules) {
+            "all of it, which cannot be read without its program".clone_into(&mut rule.text);
+        }
+        foreign
     }
 
     /// The same with the host's links by their numbers.

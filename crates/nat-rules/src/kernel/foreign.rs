@@ -123,7 +123,7 @@ impl Others {
         }
         let text = self.saved(program)?;
         match text.is_empty() {
-            false => Ok(foreign.with_saved(family, &text)),
+            false => Ok(foreign.with_legacy(family, &text)),
             true => Ok(names.lines().fold(foreign, |foreign, name| foreign.with_unread(family, name))),
         }
     }

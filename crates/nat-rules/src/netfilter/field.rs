@@ -47,8 +47,37 @@ pub(crate) enum Field {
     },
 }
 
-/// A byte of a field, where it is known.
-type Byte = Option<u8>;
+/// A byte of a field, of which the bits of a mask are known; the others are zero here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Byte {
+    value: u8,
+    known: u8,
+}
+
+impl Byte {
+    const UNKNOWN: Self = Self { value: 0, known: 0 };
+
+    const fn new(value: u8) -> Self {
+        Self { value, known: u8::MAX }
+    }
+
+    /// With each bit that is not known as zero, and as one.
+    const fn edges(self) -> (u8, u8) {
+        (self.value, self.value | !self.known)
+    }
+
+    const fn masked(self, mask: u8) -> Self {
+        Self { value: self.value & mask, known: self.known | !mask }
+    }
+
+    const fn is(self, wanted: u8) -> Truth {
+        match ((self.value ^ wanted) & self.known, self.known) {
+            (0, u8::MAX) => Truth::Yes,
+            (0, _) => Truth::Unknown,
+            _ => Truth::No,
+        }
+    }
+}
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,15 +174,17 @@ impl Range {
 
 fn within(value: &[Byte], first: &[u8], last: &[u8]) -> Truth {
     if first == last {
-        let beginning = value.iter().zip(first);
-        return Truth::all(
-            beginning.map(|(byte, wanted)| byte.map_or(Truth::Unknown, |byte| Truth::from(byte == *wanted))),
-        );
+        return Truth::all(value.iter().zip(first).map(|(byte, wanted)| byte.is(*wanted)));
     }
     // In a key of several parts each is padded.
     let cut = |edge: &[u8]| edge.get(..value.len()).unwrap_or(edge).to_vec();
-    let known: Option<Vec<u8>> = value.iter().copied().collect();
-    known.map_or(Truth::Unknown, |v| Truth::from(cut(first) <= v && v <= cut(last)))
+    let (first, last) = (cut(first), cut(last));
+    let (least, most): (Vec<u8>, Vec<u8>) = value.iter().map(|byte| byte.edges()).unzip();
+    match (first <= least && most <= last, most < first || last < least) {
+        (true, _) => Truth::Yes,
+        (_, true) => Truth::No,
+        _ => Truth::Unknown,
+    }
 }
 
 impl Part {
@@ -164,20 +195,11 @@ impl Part {
     /// What the rule compares; `Err` where the kernel ends the rule without a match.
     fn value(&self, sight: &Sight<'_>) -> Result<Vec<Byte>, NoMatch> {
         let mut value = sight.value(&self.field)?;
-        let mask: u32 = self.mask.as_deref().map_or(u32::MAX, number);
-        if self.field == Field::Status && mask & !(ct::PUBLISHED | ct::HIDDEN) != 0 {
-            value.fill(None);
-        }
         for (byte, mask) in value.iter_mut().zip(self.mask.iter().flatten()) {
-            *byte = if *mask == 0 { Some(0) } else { byte.map(|byte| byte & mask) };
+            *byte = byte.masked(*mask);
         }
         Ok(value)
     }
-}
-
-/// A number in the host's order.
-fn number(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(u32::MAX, |bytes| u32::from_ne_bytes(*bytes))
 }
 
 impl Test {
@@ -282,6 +304,10 @@ impl Sight<'_> {
             Field::Protocol => known([stage.protocol()]),
             Field::Network { offset, length } => slice(&network(stage), *offset, *length),
             Field::Transport { offset, length } => slice(&transport(stage), *offset, *length),
+            // Frames have a state only where bridge netfilter, or a module of the bridge's own, tracks them.
+            Field::State | Field::Status | Field::Direction if stage.layer == Layer::Frame => {
+                vec![Byte::UNKNOWN; 4]
+            }
             Field::State => known(self.state().to_ne_bytes()),
             Field::Status | Field::Direction if !self.is_tracked() => return Err(NoMatch),
             Field::Direction => known([u8::from(stage.answers)]),
@@ -289,11 +315,11 @@ impl Sight<'_> {
             // RTN_LOCAL and RTN_UNICAST.
             Field::TargetType if stage.target.is_multicast() => known(5u32.to_ne_bytes()),
             Field::TargetType => known(if stage.to_host { 2u32 } else { 1 }.to_ne_bytes()),
-            Field::SourceType if stage.source.is_none() => vec![None; 4],
+            Field::SourceType if stage.source.is_none() => vec![Byte::UNKNOWN; 4],
             Field::SourceType => known(if stage.from_host { 2u32 } else { 1 }.to_ne_bytes()),
-            Field::ReversePath => known([u8::from(stage.reversed)]),
-            Field::Constant(bytes) => bytes.iter().copied().map(Some).collect(),
-            Field::Other { length, .. } => vec![None; *length],
+            Field::ReversePath => known([u8::from(stage.reversed), 0, 0, 0]),
+            Field::Constant(bytes) => known(bytes.iter().copied()),
+            Field::Other { length, .. } => vec![Byte::UNKNOWN; *length],
         })
     }
 
@@ -301,8 +327,10 @@ impl Sight<'_> {
         let number = |name: &str| self.links.iter().find(|(_, link)| *link == name).map(|(index, _)| *index);
         match link {
             Link::Absent => known([0; 4]),
-            Link::Unknown => vec![None; 4],
-            Link::Named(link) => number(link.as_str()).map_or(vec![None; 4], |n| known(n.to_ne_bytes())),
+            Link::Unknown => vec![Byte::UNKNOWN; 4],
+            Link::Named(link) => {
+                number(link.as_str()).map_or(vec![Byte::UNKNOWN; 4], |n| known(n.to_ne_bytes()))
+            }
         }
     }
 
@@ -322,36 +350,37 @@ impl Sight<'_> {
 }
 
 fn known(bytes: impl IntoIterator<Item = u8>) -> Vec<Byte> {
-    bytes.into_iter().map(Some).collect()
+    bytes.into_iter().map(Byte::new).collect()
 }
 
 fn name(link: Link) -> Vec<Byte> {
     let mut bytes = match link {
-        Link::Unknown => return vec![None; 16],
+        Link::Unknown => return vec![Byte::UNKNOWN; 16],
         Link::Absent => Vec::new(),
         Link::Named(name) => known(name.as_str().bytes()),
     };
-    bytes.resize(16, Some(0));
+    bytes.resize(16, Byte::new(0));
     bytes
 }
 
-/// Of the bits, those of translation are known; [`Part::value`] sees that no other is asked for.
+/// Of the bits, those of translation are known.
 fn status(stage: &Stage) -> Vec<Byte> {
     let translated = [(stage.published, ct::PUBLISHED), (stage.hidden, ct::HIDDEN)];
     let bits: u32 = translated.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
-    known(bits.to_ne_bytes())
+    let known = (ct::PUBLISHED | ct::HIDDEN).to_ne_bytes();
+    bits.to_ne_bytes().into_iter().zip(known).map(|(value, known)| Byte { value, known }).collect()
 }
 
 fn slice(bytes: &[Byte], offset: usize, length: usize) -> Vec<Byte> {
-    (offset..offset.saturating_add(length)).map(|i| bytes.get(i).copied().flatten()).collect()
+    (offset..offset.saturating_add(length)).map(|i| bytes.get(i).copied().unwrap_or(Byte::UNKNOWN)).collect()
 }
 
 /// The header of RFC 791 or RFC 8200, as far as it is known.
 fn network(stage: &Stage) -> Vec<Byte> {
     let v6 = stage.is_v6();
     let (protocol, source, target, length) = if v6 { (6, 8, 24, 16) } else { (9, 12, 16, 4) };
-    let mut header = vec![None; if v6 { 40 } else { 20 }];
-    header[protocol] = Some(stage.protocol());
+    let mut header = vec![Byte::UNKNOWN; if v6 { 40 } else { 20 }];
+    header[protocol] = Byte::new(stage.protocol());
     header[source..source + length].copy_from_slice(&address(stage.source, length));
     header[target..target + length].copy_from_slice(&address(Some(stage.target), length));
     header
@@ -359,7 +388,7 @@ fn network(stage: &Stage) -> Vec<Byte> {
 
 fn address(address: Option<IpAddr>, length: usize) -> Vec<Byte> {
     match address {
-        None => vec![None; length],
+        None => vec![Byte::UNKNOWN; length],
         Some(IpAddr::V4(address)) => known(address.octets()),
         Some(IpAddr::V6(address)) => known(address.octets()),
     }
@@ -367,14 +396,12 @@ fn address(address: Option<IpAddr>, length: usize) -> Vec<Byte> {
 
 /// The header of RFC 9293, RFC 768, RFC 792 or RFC 4443, as far as it is known.
 fn transport(stage: &Stage) -> Vec<Byte> {
-    let port = |port: Option<Port>| port.map_or([None; 2], |port| port.get().to_be_bytes().map(Some));
     match stage.carried {
         Carried::Ports { source, target, .. } => {
             let mut header = [port(source), port(target)].concat();
-            if stage.state == State::New && stage.protocol() == 6 {
-                // SYN, and nothing else.
-                header.resize(13, None);
-                header.push(Some(2));
+            if stage.protocol() == 6 {
+                header.resize(13, Byte::UNKNOWN);
+                header.push(flags(stage.state));
             }
             header
         }
@@ -387,5 +414,20 @@ fn transport(stage: &Stage) -> Vec<Byte> {
             };
             known([kind, 0])
         }
+    }
+}
+
+/// A port that the sender's kernel chose is 32768 or greater: `net.ipv4.ip_local_port_range` as it is where
+/// nobody wrote it.
+fn port(port: Option<Port>) -> [Byte; 2] {
+    let chosen = [Byte { value: 0x80, known: 0x80 }, Byte::UNKNOWN];
+    port.map_or(chosen, |port| port.get().to_be_bytes().map(Byte::new))
+}
+
+/// The flags of TCP: the first packet has SYN and no other, all others have ACK.
+const fn flags(state: State) -> Byte {
+    match state {
+        State::New => Byte::new(0x02),
+        State::Established | State::Related => Byte { value: 0x10, known: 0x10 },
     }
 }

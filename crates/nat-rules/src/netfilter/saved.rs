@@ -211,7 +211,7 @@ impl Reader<'_> {
     /// A subnet of the table's family, with its mask as a length or as an address.
     fn address(&self, word: &str, of_source: bool) -> Option<Test> {
         let (address, mask) = word.split_once('/').map_or((word, None), |(a, mask)| (a, Some(mask)));
-        let v6 = self.table.family == Family::Ip6tables;
+        let v6 = self.table.family.is_v6();
         let (octets, mask, offset) = match v6 {
             false => {
                 (v4(address)?, mask.map_or(Some(vec![0xff; 4]), mask4)?, if of_source { 12 } else { 16 })

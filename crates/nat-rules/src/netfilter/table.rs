@@ -1,5 +1,6 @@
 use super::field::{Part, Range, Test};
 use super::{Hook, Layer, Stage, field};
+use crate::iptables;
 use crate::netfilter::Truth;
 use linkspan_net_types::Port;
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ pub(crate) struct Table {
 pub(crate) enum Family {
     Iptables,
     Ip6tables,
+    /// Beside those of the other variant.
+    LegacyIptables,
+    LegacyIp6tables,
     Ip,
     Ip6,
     Inet,
@@ -30,6 +34,8 @@ impl Family {
         match self {
             Self::Iptables => "iptables",
             Self::Ip6tables => "ip6tables",
+            Self::LegacyIptables => "iptables-legacy",
+            Self::LegacyIp6tables => "ip6tables-legacy",
             Self::Ip => "ip",
             Self::Ip6 => "ip6",
             Self::Inet => "inet",
@@ -43,13 +49,27 @@ impl Family {
             Self::Bridge => stage.layer == Layer::Frame,
             Self::Inet => stage.layer == Layer::Packet && stage.hook != Hook::Egress,
             Self::Netdev => matches!(stage.hook, Hook::Ingress | Hook::Egress),
-            Self::Ip | Self::Iptables => self.is_routed(stage) && !stage.is_v6(),
-            Self::Ip6 | Self::Ip6tables => self.is_routed(stage) && stage.is_v6(),
+            _ => {
+                let routed =
+                    stage.layer == Layer::Packet && !matches!(stage.hook, Hook::Ingress | Hook::Egress);
+                routed && stage.is_v6() == self.is_v6()
+            }
         }
     }
 
-    fn is_routed(self, stage: &Stage) -> bool {
-        stage.layer == Layer::Packet && !matches!(stage.hook, Hook::Ingress | Hook::Egress)
+    /// The tables of a variant of iptables.
+    pub(crate) const fn of(family: iptables::Family, legacy: bool) -> Self {
+        match (family, legacy) {
+            (iptables::Family::V4, false) => Self::Iptables,
+            (iptables::Family::V6, false) => Self::Ip6tables,
+            (iptables::Family::V4, true) => Self::LegacyIptables,
+            (iptables::Family::V6, true) => Self::LegacyIp6tables,
+        }
+    }
+
+    /// Whether it sees IPv6 only.
+    pub(crate) const fn is_v6(self) -> bool {
+        matches!(self, Self::Ip6 | Self::Ip6tables | Self::LegacyIp6tables)
     }
 }
 

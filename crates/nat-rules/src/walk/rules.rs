@@ -43,9 +43,9 @@ impl Rules {
 
     /// These rules as [`crate::iptables`] loads them: the same lines, read again.
     pub fn iptables(instance: Instance, rules: &Ruleset) -> Self {
-        let lines = |family, of| netfilter::read_saved(&iptables::text(instance, rules, family), of);
-        let v4 = lines(Family::V4, netfilter::Family::Iptables);
-        let v6 = lines(Family::V6, netfilter::Family::Ip6tables);
+        let of = |family| netfilter::Family::of(family, false);
+        let lines = |family| netfilter::read_saved(&iptables::text(instance, rules, family), of(family));
+        let (v4, v6) = (lines(Family::V4), lines(Family::V6));
         Self { instance, bridges: bridges(rules), loaded: Backend::Iptables { v4, v6 } }
     }
 

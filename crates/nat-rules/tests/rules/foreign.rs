@@ -141,10 +141,20 @@ fn our_own_iptables_chains_stand_before_the_policy() {
         "-A FORWARD -i eth0 -j REJECT --reject-with icmp-port-unreachable\n-A FORWARD -j linkspan-user",
     );
     check_text(&first, OUTWARD, "passes");
+    // What accepts before our chains would open what they forbid, so it is they that go first.
     check_text(
         &first,
         INWARD,
-        "stopped by `-A FORWARD -i eth0 -j REJECT --reject-with icmp-port-unreachable` in chain `FORWARD` of table `iptables filter`; mended by: iptables -I FORWARD -o ls-web -j ACCEPT",
+        "stopped by `-A FORWARD -i eth0 -j REJECT --reject-with icmp-port-unreachable` in chain `FORWARD` of table `iptables filter`; mended by: iptables -I FORWARD -j LINKSPAN-FORWARD && iptables -I FORWARD -j linkspan-user",
+    );
+    let raw = own.replace("*filter\n", "*filter\n:FORWARD DROP [0:0]\n").replace(
+        "-A PREROUTING -j LINKSPAN-PRE",
+        "-A PREROUTING -j LINKSPAN-PRE\n-A PREROUTING -p tcp -m tcp --dport 8080 -j DROP",
+    );
+    check_text(
+        &raw,
+        INWARD,
+        "stopped by `-A PREROUTING -p tcp -m tcp --dport 8080 -j DROP` in chain `PREROUTING` of table `iptables raw`; mended by: iptables -t raw -I PREROUTING 2 -i eth0 -d 192.0.2.1 -p tcp --dport 8080 -j ACCEPT",
     );
 }
 

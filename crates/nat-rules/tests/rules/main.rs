@@ -15,6 +15,10 @@ mod lab;
 mod laws;
 #[cfg(feature = "kernel")]
 mod nftables;
+#[cfg(feature = "kernel")]
+mod others;
+#[cfg(feature = "kernel")]
+mod random;
 mod samples;
 #[cfg(feature = "kernel")]
 mod traffic;

@@ -176,6 +176,7 @@ impl<'a> Reader<'a> {
         let length = usize::try_from(number(4).filter(|n| *n <= LONGEST)?).ok()?;
         // NFT_PAYLOAD_LL_HEADER, _NETWORK_HEADER, _TRANSPORT_HEADER.
         let field = match number(2)? {
+            0 if (offset, length) == (12, 2) => Field::EtherType,
             1 => Field::Network { offset, length },
             2 => Field::Transport { offset, length },
             _ => other("ether", length),
@@ -377,7 +378,7 @@ fn fib(result: u32, flags: u32) -> (Field, usize) {
         (3, TARGET) => (Field::TargetType, 4),
         (3, SOURCE) => (Field::SourceType, 4),
         // The way back to the source; nothing is known of marks, and hosts that route by them are few.
-        (1, flags) if flags & !MARK == SOURCE | IN | PRESENT => (Field::ReversePath, 1),
+        (1, flags) if flags & !MARK == SOURCE | IN | PRESENT => (Field::ReversePath, 4),
         _ => (other("fib", 4), 4),
     }
 }

@@ -194,7 +194,9 @@ impl Words {
                 let kind = number().and_then(|number| TYPES.get(usize::try_from(number).ok()?));
                 kind.map(|kind| (*kind).to_owned())
             }
-            Field::ReversePath => Some(if value == [0] { "missing" } else { "exists" }.to_owned()),
+            Field::ReversePath => {
+                Some(if value.first() == Some(&0) { "missing" } else { "exists" }.to_owned())
+            }
             Field::Transport { offset: 0 | 2, length: 2 } => {
                 value.first_chunk().map(|port| u16::from_be_bytes(*port).to_string())
             }
