@@ -192,7 +192,7 @@ fn copies_in_other_mount_namespaces_go_with_the_pin() {
 fn ip_netns_shares_its_folder_with_us() {
     lab::in_private("pin::ip_netns_shares_its_folder_with_us", || {
         if Command::new("ip").arg("-V").output().is_err() {
-            return lab::skip("there is no `ip` here");
+            return lab::skip("`ip` is not installed");
         }
         let ours = NetNs::create("/run/netns/ours").unwrap();
         ip(&["netns", "add", "theirs"]);

@@ -1,6 +1,6 @@
 //! The host's side: bridges of ours and of others.
 
-use crate::lab::{NetNs, has_bridge_netfilter, in_private, skip};
+use crate::lab::{NetNs, has_bridge_netfilter, in_private, in_private_with_ip, skip};
 use crate::world::{World, bridge, web};
 use linkspan_veth_bridge::kernel::Links;
 use linkspan_veth_bridge::{
@@ -50,7 +50,7 @@ fn without_link_local(mut snapshot: Snapshot) -> Snapshot {
 
 #[test]
 fn an_adopted_bridge_is_given_back_without_what_was_added() {
-    in_private("host::an_adopted_bridge_is_given_back_without_what_was_added", || {
+    in_private_with_ip("host::an_adopted_bridge_is_given_back_without_what_was_added", || {
         check_adoption(&["link add br-test type bridge"]);
         check_adoption(&["link add br-test address 02:00:00:00:00:07 type bridge", "link set br-test up"]);
         check_adoption(&["link add br-test type bridge", "address add 10.88.0.1/24 dev br-test"]);
@@ -64,7 +64,7 @@ fn an_adopted_bridge_is_given_back_without_what_was_added() {
 
 #[test]
 fn a_link_that_is_no_bridge_is_refused_and_left_alone() {
-    in_private("host::a_link_that_is_no_bridge_is_refused_and_left_alone", || {
+    in_private_with_ip("host::a_link_that_is_no_bridge_is_refused_and_left_alone", || {
         let mut world = World::new();
         world.host.ip("link add br-test type veth peer name other");
         let before = world.snapshot();
@@ -77,7 +77,7 @@ fn a_link_that_is_no_bridge_is_refused_and_left_alone() {
 
 #[test]
 fn the_bridge_keeps_its_mtu_when_its_last_port_leaves() {
-    in_private("host::the_bridge_keeps_its_mtu_when_its_last_port_leaves", || {
+    in_private_with_ip("host::the_bridge_keeps_its_mtu_when_its_last_port_leaves", || {
         let mtu = Mtu::new(9000).unwrap();
         let wanted = Bridge::new(*bridge(false).name(), bridge(false).mac(), mtu);
         let mut world = World::with_bridge(&wanted);
@@ -117,7 +117,7 @@ fn bridge_netfilter_is_read_anew_and_of_the_host() {
 
 #[test]
 fn the_uplink_is_what_the_winning_default_route_uses() {
-    in_private("host::the_uplink_is_what_the_winning_default_route_uses", || {
+    in_private_with_ip("host::the_uplink_is_what_the_winning_default_route_uses", || {
         let host = NetNs::new();
         let mut links = Links::open_in(host.as_fd()).unwrap();
         assert_eq!(links.snapshot().unwrap().uplink_mtu(), None);

@@ -32,6 +32,14 @@ pub(crate) fn in_private(test: &str, body: fn()) {
     assert!(said.contains("1 passed"), "there is no test {test}");
 }
 
+/// Runs `body` as [`in_private`] does where `ip` is there for it, else says that the test is skipped.
+pub(crate) fn in_private_with_ip(test: &str, body: fn()) {
+    match Command::new("ip").arg("-V").output() {
+        Ok(_) => in_private(test, body),
+        Err(_) => skip("`ip` is not installed"),
+    }
+}
+
 /// Prints why a test cannot be done here.
 pub(crate) fn skip(reason: &str) {
     println!("skipped: {reason}");

@@ -1,6 +1,6 @@
 //! Refusals by the kernel, and what is left after the opposite plan.
 
-use crate::lab::{NetNs, in_private};
+use crate::lab::{NetNs, in_private, in_private_with_ip};
 use crate::world::{World, bridge, web};
 use linkspan_veth_bridge::{Errno, Error, Family, Look, Place, Plan, Step, plan};
 use std::process::Command;
@@ -20,7 +20,7 @@ fn fill(host: &NetNs, ports: usize) {
 
 #[test]
 fn the_1024th_port_is_refused_before_any_change() {
-    in_private("refusal::the_1024th_port_is_refused_before_any_change", || {
+    in_private_with_ip("refusal::the_1024th_port_is_refused_before_any_change", || {
         let mut world = World::with_bridge(&bridge(false));
         fill(&world.host, 1022);
         world.look = world.look.clone().counting_ports();
@@ -86,7 +86,7 @@ fn check(wanted: Wanted, obstacle: impl Fn(&World), refused: &str, why: &str) {
 
 #[test]
 fn a_bridge_that_is_refused_leaves_nothing() {
-    in_private("refusal::a_bridge_that_is_refused_leaves_nothing", || {
+    in_private_with_ip("refusal::a_bridge_that_is_refused_leaves_nothing", || {
         check(
             Wanted::Bridge,
             |world| drop(world.host.ip("link add br-test type bridge")),
@@ -122,7 +122,7 @@ fn a_setting_that_cannot_be_written_leaves_nothing() {
 
 #[test]
 fn an_attach_that_is_refused_leaves_nothing() {
-    in_private("refusal::an_attach_that_is_refused_leaves_nothing", || {
+    in_private_with_ip("refusal::an_attach_that_is_refused_leaves_nothing", || {
         let create = "create veth vethls0 mac 02:aa:00:00:00:01 to eth0 in the container mac 02:42:0a:58:00:02 mtu 1500 master br-test";
         let host = |command: &'static str| move |world: &World| drop(world.host.ip(command));
         let inside = |command: &'static str| move |world: &World| drop(world.container.ip(command));
