@@ -8,7 +8,8 @@ use crate::user::Uid;
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask NAME
 
-  test [--as UID]   every test of the workspace, doc tests too; skips must equal tests/skips.txt
+  test [--as UID]   every test of the workspace, doc tests too; skips must equal tests/skips.txt, but for
+                    those for want of a program that cannot be installed here
                     --as: compile as root, run the tests as this user
   e2e [FILTER]      the packet-level tests alone
   golden [--bless]  compare the rule sets with their golden files; --bless rewrites them

@@ -30,18 +30,22 @@ const TOOLS: [Tool; 10] = [
 ];
 
 /// Installs what is missing where that is possible, and names what stays missing.
-pub(crate) fn ensure() -> io::Result<()> {
+///
+/// Returns the programs that are missing because nothing can be installed here.
+pub(crate) fn ensure() -> io::Result<Vec<&'static str>> {
+    let may_install = user::rights()? == Rights::Root && is_found("apt-get");
     let wanted = packages(&missing(is_found));
-    if !wanted.is_empty() && user::rights()? == Rights::Root && is_found("apt-get") {
+    if may_install && !wanted.is_empty() {
         install(&wanted)?;
     }
-    for tool in missing(is_found) {
+    let missing = missing(is_found);
+    for tool in &missing {
         println!(
             "missing: {} (Debian package {}); tests that need it are skipped",
             tool.program, tool.package
         );
     }
-    Ok(())
+    Ok(if may_install { Vec::new() } else { missing.iter().map(|tool| tool.program).collect() })
 }
 
 fn missing(is_found: impl Fn(&str) -> bool) -> Vec<Tool> {
