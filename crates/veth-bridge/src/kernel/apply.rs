@@ -100,7 +100,13 @@ impl Run<'_> {
         write::step(&mut self.batch, step, Context { index, netns });
         // What follows finds the link by name: where making it is refused because another has the name,
         // the other must not be changed.
-        if step.creates() { self.leave() } else { Ok(()) }
+        if step.creates() {
+            // One of the name may have been deleted before, with the index that was known.
+            self.known.clear();
+            self.leave()
+        } else {
+            Ok(())
+        }
     }
 
     /// The index that a step's message needs.

@@ -197,6 +197,23 @@ fn what_is_gone_already_is_removed() {
 }
 
 #[test]
+fn a_bridge_is_made_anew_within_one_plan() {
+    in_private("refusal::a_bridge_is_made_anew_within_one_plan", || {
+        let bridge = bridge(true);
+        let mut world = World::with_bridge(&bridge);
+        let whole = world.see();
+        let address = Step::RemoveAddress {
+            at: Place::host("br-test".parse().unwrap()),
+            address: "10.88.0.1/24".parse().unwrap(),
+        };
+        let remove = Plan::from(vec![address]).then(plan::remove_bridge(&bridge, &whole));
+        let make = plan::bridge(&bridge, &whole.after(&remove)).unwrap();
+        world.apply(&remove.then(make)).unwrap();
+        assert_eq!(world.see(), whole);
+    });
+}
+
+#[test]
 fn a_container_that_was_not_handed_over_is_an_error() {
     in_private("refusal::a_container_that_was_not_handed_over_is_an_error", || {
         let mut world = World::with_bridge(&bridge(false));
