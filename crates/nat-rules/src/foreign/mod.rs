@@ -54,12 +54,13 @@ pub struct Foreign {
     tables: Vec<Table>,
     own: Option<Table>,
     links: BTreeMap<u32, String>,
+    unlisted: Vec<iptables::Family>,
 }
 
 impl Foreign {
     /// A host without tables, seen by this instance.
     pub const fn new(instance: Instance) -> Self {
-        Self { instance, tables: Vec::new(), own: None, links: BTreeMap::new() }
+        Self { instance, tables: Vec::new(), own: None, links: BTreeMap::new(), unlisted: Vec::new() }
     }
 
     /// The same with what `iptables-save` or `ip6tables-save` printed; the instance's own chains may be in
@@ -107,6 +108,19 @@ impl Foreign {
     #[cfg(feature = "kernel")]
     pub(crate) fn with_links(self, links: BTreeMap<u32, String>) -> Self {
         Self { links, ..self }
+    }
+
+    /// The same where it could not be known whether there are legacy tables of a family.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn with_unlisted(mut self, family: iptables::Family) -> Self {
+        self.unlisted.push(family);
+        self
+    }
+
+    /// The families of which it could not be known whether there are tables of legacy iptables, because only
+    /// the root of the initial user namespace may ask. They are judged as if there were none.
+    pub fn unlisted(&self) -> impl Iterator<Item = iptables::Family> {
+        self.unlisted.iter().copied()
     }
 
     /// The tables of others, with their families: `inet firewalld`, `iptables filter`.

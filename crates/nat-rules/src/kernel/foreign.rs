@@ -79,7 +79,8 @@ impl Others {
 
     /// Reads all tables.
     ///
-    /// Where the tables of legacy iptables are there but its program is not, what they do cannot be told.
+    /// Where the tables of legacy iptables are there but its program is not, what they do cannot be told;
+    /// where it cannot be known whether they are there, [`Foreign::unlisted`] says so.
     ///
     /// # Errors
     /// [`Error::Netlink`], [`Error::Run`] and [`Error::Failed`].
@@ -117,10 +118,13 @@ impl Others {
             Family::V4 => ("/proc/thread-self/net/ip_tables_names", "iptables-legacy-save"),
             Family::V6 => ("/proc/thread-self/net/ip6_tables_names", "ip6tables-legacy-save"),
         };
-        let names = self.iptables.read(names).unwrap_or_default();
-        if names.is_empty() {
-            return Ok(foreign);
-        }
+        let names = match self.iptables.read(names) {
+            Ok(names) if names.is_empty() => return Ok(foreign),
+            Ok(names) => names,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(foreign),
+            // It is the host's root's to read, not that of a user namespace.
+            Err(_) => return Ok(foreign.with_unlisted(family)),
+        };
         let text = self.saved(program)?;
         match text.is_empty() {
             false => Ok(foreign.with_legacy(family, &text)),

@@ -531,6 +531,10 @@ fn legacy_tables_are_read_beside_the_others() {
         let lab = Lab::new();
         Firewall::Nftables.load(&rules());
         assert_eq!(look().names().count(), 0);
+        if look().unlisted().next().is_some() {
+            println!("skipped: only the root of the initial user namespace may list legacy tables");
+            return;
+        }
         // A kernel may be without the legacy tables.
         let policy = std::process::Command::new("iptables-legacy").args(["-P", "FORWARD", "DROP"]).status();
         if !policy.unwrap().success() {
