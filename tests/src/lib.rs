@@ -40,3 +40,5 @@ mod plan;
 mod publishing;
 #[cfg(test)]
 mod race;
+#[cfg(test)]
+mod readme;

@@ -158,7 +158,7 @@ fn steady(line: &str) -> String {
             word if varies(word) => drop(words.next()),
             "linkdown" => {}
             flags if flags.starts_with('<') => {
-                kept.push(flags.replace(",LOWER_UP", "").replace("NO-CARRIER,", ""))
+                kept.push(flags.replace(",LOWER_UP", "").replace("NO-CARRIER,", ""));
             }
             word => kept.push(word.to_owned()),
         }

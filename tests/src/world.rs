@@ -4,8 +4,8 @@ use crate::private::{has_bridge_netfilter, lacks, skip};
 use crate::program::{self, Ran, path_of_linkspan, run};
 use linkspan::lab::Lab;
 use linkspan::{
-    Attachment, Container, DefinedNetwork, Endpoint, Firewall, Host, Mode, NetNs, Network, NetworkName,
-    Prepared,
+    Attachment, Container, DefinedNetwork, Endpoint, Firewall, Host, IpNet, Mode, NetNs, Network,
+    NetworkName, Prepared,
 };
 use std::fmt;
 use std::fs;
@@ -99,7 +99,7 @@ pub(crate) struct World {
     pub(crate) case: Case,
     pub(crate) here: NetNs,
     pub(crate) host: Host,
-    lab: Lab,
+    pub(crate) lab: Lab,
 }
 
 impl World {
@@ -201,7 +201,7 @@ impl Member {
 
     /// Its address on its first network.
     pub(crate) fn address(&self, family: Family) -> IpAddr {
-        family.of(self.attachment.endpoints()[0].addresses().iter().map(|address| address.addr()))
+        family.of(self.attachment.endpoints()[0].addresses().iter().map(IpNet::addr))
     }
 
     /// A port at that address.

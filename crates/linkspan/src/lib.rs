@@ -43,6 +43,7 @@ pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Publishe
 pub use container::{Container, Endpoint};
 pub use error::{Error, Left, Residue};
 pub use id::{AttachmentId, NetworkId, ParseIdError};
+pub use ipnet::IpNet;
 #[cfg(feature = "kernel")]
 pub use kernel::{Builder, Detached, Host, Mode, Notice, Prepared};
 pub use linkspan_ipam::Subnet;
