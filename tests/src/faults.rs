@@ -141,7 +141,7 @@ const READING: [&str; 15] = [
 const LASTING: [(&str, &str); 8] = [
     ("clone3", "EAGAIN"),
     ("openat", "EMFILE"),
-    ("renameat2", "ENOSPC"),
+    ("renameat", "ENOSPC"),
     ("sendto", "ENOBUFS"),
     ("setns", "EPERM"),
     ("socket", "EMFILE"),
