@@ -35,6 +35,8 @@ mod isolation;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]
+mod obstacles;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod publishing;

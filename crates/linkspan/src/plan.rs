@@ -260,6 +260,18 @@ pub(crate) fn bring_up(record: &NetworkRecord, forwarding: bool, seen: &Seen) ->
     Ok(links::plan::forwarding(&families, seen).then(bridge))
 }
 
+/// Refuses a bridge that someone put in the place of one of ours.
+pub(crate) fn recognise(networks: &[DefinedNetwork], seen: &Seen) -> Result<(), Error> {
+    for network in networks.iter().filter(|network| !network.link_given) {
+        let (name, ours) = (network.link, network.id.mac());
+        let there = seen.host.links.get(name.as_str());
+        if let Some(mac) = there.and_then(|link| link.mac).filter(|mac| *mac != ours) {
+            return Err(links::Error::NotOurs { name, mac: Some(mac), ours }.into());
+        }
+    }
+    Ok(())
+}
+
 /// The links of an attachment; its bridges must be there.
 pub(crate) fn attach(attachment: &Attachment, seen: &Seen) -> Result<links::Plan, Error> {
     let mut plan = if attachment.endpoints.is_empty() { loopback(seen) } else { Vec::new().into() };

@@ -188,6 +188,7 @@ impl Host {
             attempt.addresses(|network, subnet, wanted| self.lease(id, network, subnet, wanted))?;
         let mut inside = Inside::open(attempt.netns.as_fd())?;
         let seen = self.look(attempt, id, &mut inside)?;
+        plan::recognise(attempt.networks, &seen)?;
         let attachment = attempt.asked(id, ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
         if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {

@@ -66,7 +66,7 @@ impl Host {
     }
 
     fn withdraw(&self, attachment: &Attachment) -> Result<(), Error> {
-        self.change_rules(&Change::new().withdraw_all(attachment.rules()?))
+        self.remove_rules(&Change::new().withdraw_all(attachment.rules()?))
     }
 
     fn remove_links(&self, attachment: &Attachment, undone: &mut Undone) {

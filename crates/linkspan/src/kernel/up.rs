@@ -8,7 +8,7 @@ use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord};
 use crate::{Container, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue};
-use linkspan_nat_rules::Change;
+use linkspan_nat_rules::{self as rules, Change};
 use linkspan_net_types::Mtu;
 use linkspan_records::{Access, Lock, Record, Taken};
 use linkspan_veth_bridge::kernel::Links;
@@ -134,6 +134,14 @@ impl Host {
         Ok(self.rules.forget_flows(self.netns.as_fd(), change)?)
     }
 
+    /// Removes rules; where the table of our name is someone else's, there are none of ours.
+    pub(crate) fn remove_rules(&self, change: &Change) -> Result<(), Error> {
+        match self.change_rules(change) {
+            Err(Error::Rules(rules::Error::ForeignTable { .. })) => Ok(()),
+            done => done,
+        }
+    }
+
     /// Takes a network down, and its definition away.
     pub(crate) fn forget(
         &self,
@@ -171,7 +179,7 @@ impl Host {
         if undone.is_whole() {
             // While the link stays, so do the rules that make it safe.
             let change = Change::new().remove_network(wanted.rules.clone());
-            undone.note(Residue::Rules { of: of() }, self.change_rules(&change));
+            undone.note(Residue::Rules { of: of() }, self.remove_rules(&change));
         }
         if undone.is_whole() && forget {
             let forgotten = self.state.forget(&wanted.network);
