@@ -8,6 +8,7 @@ use crate::{Destination, Instance};
 use ipnet::IpNet;
 use linkspan_net_types::{IfName, Port, Protocol};
 use linkspan_netlink::{Attributes, Body, Reply};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `NFTA_SET_ELEM_LIST_TABLE`, `_SET`, `_ELEMENTS`.
@@ -64,10 +65,33 @@ pub(super) fn write<'a>(
     body.nest(ELEMENTS, |body| elements.for_each(|element| write_one(body, element, instance)));
 }
 
-/// Writes the question for one place of a set that holds no intervals.
+/// Writes the question for one place of a set.
 pub(super) fn ask(body: &mut Body<'_>, instance: Instance, slot: &Slot) {
+    let ends_apart = slot.set.shape().interval && slot.key.len() == 1;
     of_set(body, instance, slot.set);
-    body.nest(ELEMENTS, |body| body.nest(LIST_ELEM, |body| value(body, KEY, &bytes(&slot.key, Edge::First))));
+    body.nest(ELEMENTS, |body| {
+        body.nest(LIST_ELEM, |body| value(body, KEY, &bytes(&slot.key, Edge::First)));
+        // The first value behind may begin another interval, which the kernel would name instead; from the
+        // last value within, it finds the end.
+        if ends_apart && slot.key.first().and_then(behind).is_some() {
+            body.nest(LIST_ELEM, |body| {
+                body.be32(FLAGS, INTERVAL_END);
+                value(body, KEY, &bytes(&slot.key, Edge::Last));
+            });
+        }
+    });
+}
+
+/// The elements in answers about several sets.
+pub(super) fn read_all(replies: Vec<Reply>) -> Vec<(Slot, Value)> {
+    let mut answers: BTreeMap<Set, Vec<Reply>> = BTreeMap::new();
+    for reply in replies {
+        let name = reply.attributes(HEADER).get(SET).and_then(|name| name.text()).unwrap_or_default();
+        if let Some(set) = Set::ALL.into_iter().find(|set| set.as_str() == name) {
+            answers.entry(set).or_default().push(reply);
+        }
+    }
+    answers.iter().flat_map(|(set, replies)| read(*set, replies)).collect()
 }
 
 fn write_one(body: &mut Body<'_>, element: &Element, instance: Instance) {

@@ -23,8 +23,6 @@ const EDGE: [u8; 4] = [0, 0, 0, 10];
 
 /// The length of an attribute has 16 bits, and an element takes at most 100 bytes.
 const ELEMENTS_A_MESSAGE: usize = 600;
-/// Asking for more places of a set than this costs more than listing the set.
-const QUESTIONS: usize = 64;
 /// Each lost race is one that another process has won.
 const ATTEMPTS: usize = 100;
 
@@ -57,17 +55,19 @@ impl Nftables {
         Ok(Self { instance, socket: Socket::open_in(namespace, Family::Netfilter)?, marker: None })
     }
 
-    /// Sees just what concerns a change. Of ports it asks one by one, so what else is published does not
-    /// matter, until they are so many that the list is cheaper. A change of ports only takes a table that was
-    /// seen before for one that is still there: if it is not, the transaction is refused.
+    /// Sees just what concerns a change, by questions for its own elements: how many other networks and ports
+    /// there are does not matter. Only where a network comes that is not there whole, or where one goes, the
+    /// others are listed. A table that was seen before is taken for one that is still there: if it is not,
+    /// the transaction is refused.
     ///
     /// # Errors
     /// [`Error::Netlink`].
     pub fn look(&mut self, change: &Change) -> Result<Seen, Error> {
-        let networks = !change.added().is_empty() || !change.removed().is_empty();
-        let mut seen = match self.marker.filter(|_| !networks) {
+        let goes = !change.removed().is_empty();
+        let known = self.marker.filter(|_| !goes);
+        let mut seen = match known {
             Some(marker) => Seen { table: OURS, marker: Some(marker), ..Seen::default() },
-            None => self.look_at_table(networks)?,
+            None => self.look_at_table(goes)?,
         };
         match seen.table() {
             Table::Ours { layout, .. } if layout > LAYOUT => return Ok(seen),
@@ -75,21 +75,20 @@ impl Nftables {
             Table::Ours { .. } => {}
             _ => return Ok(seen),
         }
-        if networks {
+        let own: Vec<_> = change.added().iter().flat_map(Element::of_network).collect();
+        self.ask(own.iter().map(|element| element.slot.clone()), &mut seen.elements)?;
+        let whole = own.iter().all(|element| seen.has(element));
+        if !whole && known.is_some() {
+            self.marker = None;
+            return self.look(change);
+        }
+        if !whole || goes {
             let of_networks = Set::ALL.into_iter().filter(|set| !set.holds_ports());
             of_networks.into_iter().try_for_each(|set| self.list(set, &mut seen.elements))?;
         }
-        let mut asked: BTreeMap<Set, BTreeSet<Slot>> = BTreeMap::new();
-        for publish in change.published().iter().chain(change.withdrawn()) {
-            let slot = Element::of_publish(publish).slot;
-            asked.entry(slot.set).or_default().insert(slot);
-        }
-        for (set, slots) in asked {
-            match slots.len() {
-                0..=QUESTIONS => slots.iter().try_for_each(|slot| self.ask(slot, &mut seen.elements))?,
-                _ => self.list(set, &mut seen.elements)?,
-            }
-        }
+        let removed = change.removed().iter().flat_map(Element::of_network);
+        let ports = change.published().iter().chain(change.withdrawn()).map(Element::of_publish);
+        self.ask(removed.chain(ports).map(|element| element.slot), &mut seen.elements)?;
         Ok(seen)
     }
 
@@ -244,11 +243,33 @@ impl Nftables {
         Ok(())
     }
 
-    /// Adds the element at one place to what was seen.
-    fn ask(&mut self, slot: &Slot, seen: &mut BTreeMap<Slot, Value>) -> Result<(), Error> {
-        let instance = self.instance;
-        let replies = self.question(GET_ELEMENTS, Flags::NONE, |body| element::ask(body, instance, slot));
-        seen.extend(element::read(slot.set, &present(replies)?));
+    /// Adds the elements at these places to what was seen.
+    ///
+    /// An answer holds whatever others do meanwhile. A list of a set does not: it comes in parts, and the
+    /// kernel finds where the next one begins by counting, so it may lack what was there all the time.
+    fn ask(
+        &mut self,
+        places: impl Iterator<Item = Slot>,
+        seen: &mut BTreeMap<Slot, Value>,
+    ) -> Result<(), Error> {
+        let mut left: Vec<_> = places.filter(|slot| !seen.contains_key(slot)).collect();
+        while !left.is_empty() {
+            let mut batch = Batch::new();
+            for slot in &left {
+                batch.push(GET_ELEMENTS, Flags::NONE, |body| element::ask(body, self.instance, slot));
+            }
+            let absent = match self.socket.request(&mut batch) {
+                Ok(replies) => {
+                    seen.extend(element::read_all(replies));
+                    return Ok(());
+                }
+                Err(linkspan_netlink::Error::Refused(refusals)) if are_of_absence(&refusals) => refusals,
+                Err(e) => return Err(e.into()),
+            };
+            let absent: BTreeSet<_> = absent.iter().map(|refusal| refusal.message).collect();
+            left =
+                (0..).zip(left).filter(|(place, _)| !absent.contains(place)).map(|(_, slot)| slot).collect();
+        }
         Ok(())
     }
 
@@ -265,6 +286,10 @@ impl Nftables {
 }
 
 const OURS: Table = Table::Ours { layout: LAYOUT, user_rules: false };
+
+fn are_of_absence(refusals: &[Refusal]) -> bool {
+    !refusals.is_empty() && refusals.iter().all(|refusal| refusal.errno == Errno::ENOENT)
+}
 
 /// Absence is an empty answer.
 fn present(replies: Result<Vec<Reply>, linkspan_netlink::Error>) -> Result<Vec<Reply>, Error> {

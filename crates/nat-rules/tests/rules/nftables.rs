@@ -6,6 +6,7 @@ use linkspan_nat_rules::kernel::Nftables;
 use linkspan_nat_rules::nftables::{self, Element, Seen, Set, Table};
 use linkspan_nat_rules::{Change, Error, Instance, Network, Publish, Ruleset};
 use linkspan_net_types::{Errno, Protocol};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn door() -> Nftables {
     Nftables::open(Instance::default()).unwrap()
@@ -165,6 +166,98 @@ fn ten_thousand_ports_are_one_change() {
         assert_eq!(door.look_at_all().unwrap().published().count(), 0);
         assert_eq!(door.look_at_all().unwrap().bridges().count(), 1);
     });
+}
+
+#[test]
+fn many_ports_are_withdrawn_whole_while_others_publish() {
+    in_private("nftables::many_ports_are_withdrawn_whole_while_others_publish", || {
+        let own = (10_000..18_000).map(|n| publish(Protocol::Tcp, n, "10.0.0.2", n));
+        let change = Change::new().publish_all(own);
+        let done = AtomicBool::new(false);
+        let others = || {
+            let mut door = door();
+            let change =
+                |n| Change::new().publish_all((n..n + 60).map(|n| publish(Protocol::Tcp, n, "10.0.0.3", n)));
+            for round in (0..100).cycle().take_while(|_| !done.load(Ordering::Relaxed)) {
+                let change = change(20_000 + round * 60);
+                door.change(&change).unwrap();
+                door.change(&change.inverse()).unwrap();
+            }
+        };
+        let (seen, withdrawn) = std::thread::scope(|scope| {
+            scope.spawn(others);
+            let mut door = door();
+            door.change(&change).unwrap();
+            let seen: Vec<_> =
+                (0..20).map(|_| door.look(&change.inverse()).unwrap().elements().count()).collect();
+            let withdrawn = door.change(&change.inverse()).unwrap().steps().len();
+            done.store(true, Ordering::Relaxed);
+            (seen, withdrawn)
+        });
+        assert_eq!((seen, withdrawn), (vec![8_000; 20], 8_000));
+        assert_eq!(door().look_at_all().unwrap().published().count(), 0);
+    });
+}
+
+#[test]
+fn what_other_networks_there_are_does_not_matter_to_one_that_is_there() {
+    in_private("nftables::what_other_networks_there_are_does_not_matter_to_one_that_is_there", || {
+        let number = |n: u16| {
+            let (v4, v6) = (format!("10.0.{n}.0/24"), format!("fd00:{n:x}::/64"));
+            network(&format!("ls-{n}"), &[&v4, &v6])
+        };
+        let mut first = door();
+        first.change(&(0..200).map(number).fold(Change::new(), Change::add_network)).unwrap();
+        for mut door in [door(), first] {
+            for n in [0, 1, 100, 199] {
+                let port = publish(Protocol::Tcp, 1000 + n, &format!("10.0.{n}.2"), 80);
+                let change = Change::new().add_network(number(n)).publish(port);
+                let own = Change::new().add_network(number(n));
+                let own = Seen::of(&Ruleset::new().after(&own).unwrap());
+                assert!(door.look(&change).unwrap().elements().eq(own.elements()), "network {n}");
+                assert_eq!(door.change(&change).unwrap().steps().len(), 1);
+                door.change(&Change::new().withdraw(port)).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_network_that_is_there_by_half_is_made_whole() {
+    in_private("nftables::a_network_that_is_there_by_half_is_made_whole", || {
+        if !has("nft") {
+            return;
+        }
+        let everything = samples::all().pop().unwrap().rules;
+        let whole = Seen::of(&everything);
+        let change = all_of(&everything);
+        let mut door = door();
+        door.change(&change).unwrap();
+        for element in whole.elements() {
+            run(&format!(
+                "nft delete element inet linkspan {} {{ {} }}",
+                element.set().as_str(),
+                key(&element)
+            ));
+            let steps = door.change(&change).unwrap().to_string();
+            assert_eq!(
+                steps,
+                format!("add element inet linkspan {} {{ {element} }}\n", element.set().as_str())
+            );
+        }
+        for gone in ["nft flush ruleset", "nft delete table inet linkspan"] {
+            run(gone);
+            let steps = door.change(&change).unwrap().to_string();
+            assert!(steps.starts_with("add table inet linkspan\n"), "after {gone}: {steps}");
+            assert!(door.reconcile(&everything).unwrap().is_empty());
+        }
+    });
+}
+
+/// What nft calls the place of an element.
+fn key(element: &Element) -> String {
+    let shown = element.to_string();
+    shown.split(" : ").next().unwrap().to_owned()
 }
 
 #[test]
