@@ -19,7 +19,8 @@ pub(crate) fn network(args: &NetworkCreate) -> Result<Network, Fault> {
     if args.ipv6 {
         network = network.ipv6();
     }
-    network = network.gateway_mode(gateway_mode(args)?).egress(egress(args)?);
+    network = gateway_mode(args)?.into_iter().fold(network, Network::gateway_mode);
+    network = egress(args)?.into_iter().fold(network, Network::egress);
     if !args.icc {
         network = network.neighbours(Neighbours::PublishedOnly);
     }
@@ -29,21 +30,24 @@ pub(crate) fn network(args: &NetworkCreate) -> Result<Network, Fault> {
 }
 
 /// What the gateway does; an internal network has a gateway that leads nowhere, or none.
-fn gateway_mode(args: &NetworkCreate) -> Result<GatewayMode, Fault> {
-    match (args.gateway_mode, args.internal) {
-        (Some(Gateway::Isolated), _) => Ok(GatewayMode::Isolated),
-        (None | Some(Gateway::Nat), true) => Ok(GatewayMode::Internal),
-        (None | Some(Gateway::Nat), false) => Ok(GatewayMode::Nat),
-        (Some(Gateway::NatUnprotected), false) => Ok(GatewayMode::NatUnprotected),
-        (Some(Gateway::Routed), false) => Ok(GatewayMode::Routed),
-        (Some(_), true) => Err(Fault::Usage("--internal does not go with that --gateway-mode".to_owned())),
-    }
+fn gateway_mode(args: &NetworkCreate) -> Result<Option<GatewayMode>, Fault> {
+    Ok(Some(match (args.gateway_mode, args.internal) {
+        (None, false) => return Ok(None),
+        (Some(Gateway::Isolated), _) => GatewayMode::Isolated,
+        (None | Some(Gateway::Nat), true) => GatewayMode::Internal,
+        (Some(Gateway::Nat), false) => GatewayMode::Nat,
+        (Some(Gateway::NatUnprotected), false) => GatewayMode::NatUnprotected,
+        (Some(Gateway::Routed), false) => GatewayMode::Routed,
+        (Some(_), true) => {
+            return Err(Fault::Usage("--internal does not go with that --gateway-mode".to_owned()));
+        }
+    }))
 }
 
-fn egress(args: &NetworkCreate) -> Result<Egress, Fault> {
+fn egress(args: &NetworkCreate) -> Result<Option<Egress>, Fault> {
     one_of_each_family("--snat", args.snat.iter().copied())?;
     if args.no_masquerade {
-        return Ok(Egress::Keep);
+        return Ok(Some(Egress::Keep));
     }
     let (mut ipv4, mut ipv6) = (None, None);
     for address in &args.snat {
@@ -52,7 +56,7 @@ fn egress(args: &NetworkCreate) -> Result<Egress, Fault> {
             IpAddr::V6(v6) => ipv6 = Some(*v6),
         }
     }
-    Ok(if args.snat.is_empty() { Egress::Masquerade } else { Egress::Fixed { ipv4, ipv6 } })
+    Ok((!args.snat.is_empty()).then_some(Egress::Fixed { ipv4, ipv6 }))
 }
 
 /// The given subnets, each with what was given of its family.

@@ -49,9 +49,9 @@ impl<T> Default for PortMap<T> {
 
 impl<T: PartialEq> PortMap<T> {
     /// Whose port a packet for this one could be for.
-    pub(crate) fn overlapping(&self, port: HostPort) -> Option<&T> {
-        let there = self.0.get(&(port.protocol, port.port))?;
-        there.iter().find(|(other, _)| other.overlaps(port)).map(|(_, holder)| holder)
+    pub(crate) fn overlapping(&self, port: HostPort) -> impl Iterator<Item = &T> {
+        let there = self.0.get(&(port.protocol, port.port)).into_iter().flatten();
+        there.filter(move |(other, _)| other.overlaps(port)).map(|(_, holder)| holder)
     }
 
     pub(crate) fn insert(&mut self, port: HostPort, holder: T) {
@@ -91,12 +91,20 @@ impl Claims {
         self.names.get(name).copied()
     }
 
-    /// Who holds what would be refused.
-    pub(crate) fn holder(&self, claim: &Claim) -> Option<AttachmentId> {
+    /// Who holds what would be refused; a port may be in the way of several at one address each.
+    pub(crate) fn holders(&self, claim: &Claim) -> Vec<AttachmentId> {
         match claim {
-            Claim::Name(name) => self.names.get(name).copied(),
-            Claim::Namespace(cookie) => self.namespaces.get(cookie).copied(),
-            Claim::Port(port) => self.ports.overlapping(*port).copied(),
+            Claim::Name(name) => self.names.get(name).copied().into_iter().collect(),
+            Claim::Namespace(cookie) => self.namespaces.get(cookie).copied().into_iter().collect(),
+            Claim::Port(port) => self.ports.overlapping(*port).copied().collect(),
+        }
+    }
+
+    /// Whether nobody holds it.
+    pub(crate) fn is_free(&self, claim: &Claim) -> bool {
+        match claim {
+            Claim::Port(port) => self.ports.overlapping(*port).next().is_none(),
+            other => self.holders(other).is_empty(),
         }
     }
 
@@ -223,6 +231,16 @@ mod tests {
         check(Some("127.0.0.1"), Some("127.0.0.2"), false);
     }
 
+    #[test]
+    fn a_port_at_every_address_is_in_the_way_of_each() {
+        let ids: [AttachmentId; 2] = ["0000000000000001", "0000000000000002"].map(|id| id.parse().unwrap());
+        let mut claims = Claims::default();
+        for (id, address) in ids.into_iter().zip(["127.0.0.1", "10.0.0.1"]) {
+            claims.apply(&Entry::Claimed(id, Claim::Port(port(Some(address)))));
+        }
+        assert_eq!(claims.holders(&Claim::Port(port(None))), ids);
+    }
+
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let id = (0u8..6).prop_map(|n| format!("{n:016x}").parse::<AttachmentId>().unwrap());
         let address = proptest::option::of(prop_oneof![
@@ -247,7 +265,7 @@ mod tests {
     fn granted(history: &[Entry]) -> Claims {
         let mut claims = Claims::default();
         for entry in history {
-            let free = |claim| claims.holder(claim).is_none();
+            let free = |claim| claims.is_free(claim);
             if matches!(entry, Entry::Claimed(_, claim) if !free(claim)) {
                 continue;
             }
@@ -274,7 +292,7 @@ mod tests {
             let mut claims = granted(&history);
             let held: Vec<_> = claims.holders.iter().flat_map(|(id, c)| c.iter().map(|c| (c.clone(), *id))).collect();
             for (claim, id) in &held {
-                prop_assert_eq!(claims.holder(claim), Some(*id));
+                prop_assert_eq!(claims.holders(claim), vec![*id]);
             }
             let ids: Vec<_> = claims.holders.keys().copied().collect();
             ids.into_iter().for_each(|id| claims.apply(&Entry::Freed(id)));

@@ -37,7 +37,8 @@ impl Container {
         self
     }
 
-    /// Adds a published port.
+    /// Adds a published port. Where the container's default route goes by a routed network, it is reached at the
+    /// container's own address, and a port or address of the host that was asked for is not taken.
     #[must_use]
     pub fn publish(mut self, publish: Publish) -> Self {
         self.published.push(publish);

@@ -28,7 +28,9 @@ pub struct Network {
     mtu: Option<Mtu>,
     link: Option<IfName>,
     labels: BTreeMap<String, String>,
-    policy: Policy,
+    gateway: Option<GatewayMode>,
+    neighbours: Option<Neighbours>,
+    egress: Option<Egress>,
 }
 
 /// Who can talk to whom, and from which address.
@@ -116,11 +118,9 @@ impl Network {
             mtu: None,
             link: None,
             labels: BTreeMap::new(),
-            policy: Policy {
-                gateway: GatewayMode::Nat,
-                neighbours: Neighbours::Reachable,
-                egress: Egress::Masquerade,
-            },
+            gateway: None,
+            neighbours: None,
+            egress: None,
         }
     }
 
@@ -162,21 +162,21 @@ impl Network {
     /// Says what its gateway does; by default [`GatewayMode::Nat`].
     #[must_use]
     pub const fn gateway_mode(mut self, mode: GatewayMode) -> Self {
-        self.policy.gateway = mode;
+        self.gateway = Some(mode);
         self
     }
 
     /// Says whether its containers reach each other; by default they do.
     #[must_use]
     pub const fn neighbours(mut self, neighbours: Neighbours) -> Self {
-        self.policy.neighbours = neighbours;
+        self.neighbours = Some(neighbours);
         self
     }
 
     /// Says which source address packets have that leave it; by default they are masqueraded.
     #[must_use]
     pub const fn egress(mut self, egress: Egress) -> Self {
-        self.policy.egress = egress;
+        self.egress = Some(egress);
         self
     }
 
@@ -212,6 +212,15 @@ impl Network {
         self.ipv6 == WantedIpv6::FromPool
     }
 
+    /// What was asked for, and the rest as it is there.
+    fn policy(&self, there: &Policy) -> Policy {
+        Policy {
+            gateway: self.gateway.unwrap_or(there.gateway),
+            neighbours: self.neighbours.unwrap_or(there.neighbours),
+            egress: self.egress.unwrap_or(there.egress),
+        }
+    }
+
     /// The first wish that the network on record does not grant.
     pub(crate) fn difference(&self, there: &DefinedNetwork) -> Option<Difference> {
         let subnets = || self.wanted_ipv4().into_iter().chain(self.wanted_ipv6());
@@ -223,10 +232,11 @@ impl Network {
             Some(Difference::Link)
         } else if mtu {
             Some(Difference::Mtu)
-        } else if self.policy != there.policy {
+        } else if self.policy(&there.policy) != there.policy {
             Some(Difference::Policy)
         } else {
-            (self.labels != there.labels).then_some(Difference::Labels)
+            let has = |(key, value): (&String, &String)| there.labels.get(key) == Some(value);
+            (!self.labels.iter().all(has)).then_some(Difference::Labels)
         }
     }
 }
@@ -402,7 +412,8 @@ pub(crate) fn decide(
         WantedIpv6::Subnet(subnet) => subnets.push(apart(subnet, &around.others)?),
         WantedIpv6::FromPool => subnets.push(Subnet::new(ula_subnet(&around.machine_id, &taken)?.into())?),
     }
-    let Network { name, mtu, labels, policy, .. } = wanted.clone();
+    let policy = wanted.policy(&Policy::default());
+    let Network { name, mtu, labels, .. } = wanted.clone();
     let link_given = wanted.link.is_some();
     Ok(DefinedNetwork { id, name, link, subnets, mtu, labels, policy, link_given })
 }
@@ -512,7 +523,8 @@ mod tests {
         assert_eq!(wanted.difference(&there), None);
         assert_eq!(named("web").label("a", "b").difference(&there), None);
         let differs = |wanted: &Network| wanted.difference(&there);
-        assert_eq!(differs(&named("web")), Some(Difference::Labels));
+        assert_eq!(differs(&named("web")), None);
+        assert_eq!(differs(&named("web").label("a", "c")), Some(Difference::Labels));
         assert_eq!(differs(&wanted.clone().ipv6()), Some(Difference::Subnet));
         assert_eq!(differs(&wanted.clone().subnet("10.0.1.0/24".parse().unwrap())), Some(Difference::Subnet));
         let internal = wanted.clone().gateway_mode(GatewayMode::Internal);

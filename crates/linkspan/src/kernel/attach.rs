@@ -145,10 +145,11 @@ impl Host {
     ) -> Result<Result<Vec<AttachmentId>, (Claim, AttachmentId)>, Error> {
         let mut freed = Vec::new();
         for wish in wishes {
-            match claims.holder(wish) {
-                Some(holder) if self.run.is_on_record(holder)? => return Ok(Err((wish.clone(), holder))),
-                Some(holder) => freed.push(holder),
-                None => {}
+            for holder in claims.holders(wish) {
+                if self.run.is_on_record(holder)? {
+                    return Ok(Err((wish.clone(), holder)));
+                }
+                freed.push(holder);
             }
         }
         Ok(Ok(freed))
@@ -314,9 +315,10 @@ impl Host {
         let claims = ledger.lock()?;
         let ports = self.ports_for(attempt, claims.state())?;
         for wish in attempt.claims(&ports) {
-            match claims.state().holder(&wish) {
-                Some(holder) if self.is_alive(holder)? => return Err(self.taken(&wish, holder)?),
-                _ => {}
+            for holder in claims.state().holders(&wish) {
+                if self.is_alive(holder)? {
+                    return Err(self.taken(&wish, holder)?);
+                }
             }
         }
         self.try_ports(&ports)?;

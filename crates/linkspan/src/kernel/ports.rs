@@ -24,7 +24,7 @@ impl Host {
                 Some(port) => of(wish, port),
                 None => self.free_port(wish, claims, &own)?,
             };
-            if own.overlapping(port).is_some() {
+            if own.overlapping(port).next().is_some() {
                 return Err(Error::PortTwice { port: port.port, protocol: port.protocol });
             }
             own.insert(port, ());
@@ -37,8 +37,8 @@ impl Host {
         let (range, reserved) = self.netns.run(local_ports)??;
         let is_reserved = |port: u16| reserved.iter().any(|range| range.contains(&port));
         let is_free = |port: &HostPort| {
-            claims.holder(&Claim::Port(*port)).is_none()
-                && own.overlapping(*port).is_none()
+            claims.is_free(&Claim::Port(*port))
+                && own.overlapping(*port).next().is_none()
                 && self.try_ports(&[*port]).is_ok()
         };
         let candidates = range.filter(|port| !is_reserved(*port)).filter_map(Port::new);
