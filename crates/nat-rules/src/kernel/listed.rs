@@ -2,7 +2,7 @@
 
 use super::HEADER;
 use super::expression::{self, DATA, NAME};
-use super::table::{CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TYPE, HANDLE, RULE_EXPRESSIONS, TABLE};
+use super::table::{CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TYPE, RULE_EXPRESSIONS, TABLE};
 use crate::Instance;
 use crate::nftables::layout::{Hook, Rule};
 use linkspan_netlink::{Attribute, Attributes, Batch, Flags, Kind, Reply};
@@ -38,10 +38,6 @@ impl<'a> Listed<'a> {
 
     pub(super) fn name(&self) -> &'a str {
         self.attributes.get(CHAIN_NAME).and_then(|name| name.text()).unwrap_or_default()
-    }
-
-    pub(super) fn handle(&self) -> Option<u64> {
-        self.attributes.get(HANDLE)?.be64()
     }
 
     /// Whether the kernel enters it just there, or nowhere.

@@ -33,9 +33,9 @@ const ATTEMPTS: usize = 100;
 pub struct Nftables {
     instance: Instance,
     socket: Socket,
-    /// The chain that said the layout at the last look. Transactions are void without it, so a table that
-    /// was seen once need not be looked at again.
-    marker: Option<u64>,
+    /// At the last look the table had the chain that says this layout. Transactions are void without it, so
+    /// a table that was seen once need not be looked at again.
+    marked: bool,
 }
 
 impl Nftables {
@@ -44,7 +44,7 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open(instance: Instance) -> Result<Self, Error> {
-        Ok(Self { instance, socket: Socket::open(Family::Netfilter)?, marker: None })
+        Ok(Self { instance, socket: Socket::open(Family::Netfilter)?, marked: false })
     }
 
     /// Opens the nftables of this network namespace; changes nothing.
@@ -52,7 +52,7 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open_in(instance: Instance, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
-        Ok(Self { instance, socket: Socket::open_in(namespace, Family::Netfilter)?, marker: None })
+        Ok(Self { instance, socket: Socket::open_in(namespace, Family::Netfilter)?, marked: false })
     }
 
     /// Sees just what concerns a change, by questions for its own elements: how many other networks and ports
@@ -64,10 +64,10 @@ impl Nftables {
     /// [`Error::Netlink`].
     pub fn look(&mut self, change: &Change) -> Result<Seen, Error> {
         let goes = !change.removed().is_empty();
-        let known = self.marker.filter(|_| !goes);
+        let known = self.marked && !goes;
         let mut seen = match known {
-            Some(marker) => Seen { table: OURS, marker: Some(marker), ..Seen::default() },
-            None => self.look_at_table(goes)?,
+            true => Seen { table: OURS, marked: true, ..Seen::default() },
+            false => self.look_at_table(goes)?,
         };
         match seen.table() {
             Table::Ours { layout, .. } if layout > LAYOUT => return Ok(seen),
@@ -78,8 +78,8 @@ impl Nftables {
         let own: Vec<_> = change.added().iter().flat_map(Element::of_network).collect();
         self.ask(own.iter().map(|element| element.slot.clone()), &mut seen.elements)?;
         let whole = own.iter().all(|element| seen.has(element));
-        if !whole && known.is_some() {
-            self.marker = None;
+        if !whole && known {
+            self.marked = false;
             return self.look(change);
         }
         if !whole || goes {
@@ -118,7 +118,7 @@ impl Nftables {
         match self.socket.send(&mut batch) {
             Ok(()) => Ok(()),
             Err(linkspan_netlink::Error::Refused(refusals)) => {
-                self.marker = None;
+                self.marked = false;
                 Err(refused(refusals, plan, &steps))
             }
             Err(e) => Err(e.into()),
@@ -165,7 +165,7 @@ impl Nftables {
     /// Sees whose the table is, and its layout.
     fn look_at_table(&mut self, with_user_rules: bool) -> Result<Seen, Error> {
         let instance = self.instance;
-        self.marker = None;
+        self.marked = false;
         let mut seen = Seen { generation: self.generation()?, ..Seen::default() };
         let replies = self.question(table::GET_TABLE, Flags::NONE, |body| named(body, instance));
         let Some(ours) = present(replies)?.first().map(table::is_ours) else { return Ok(seen) };
@@ -175,7 +175,7 @@ impl Nftables {
         let layout = self.layout()?;
         let user_rules = with_user_rules && !self.rules(Some(Chain::User))?.is_empty();
         seen.table = Table::Ours { layout, user_rules };
-        seen.marker = self.marker;
+        seen.marked = self.marked;
         Ok(seen)
     }
 
@@ -186,9 +186,8 @@ impl Nftables {
             named(body, instance);
             body.text(table::CHAIN_NAME, &marker(LAYOUT));
         });
-        let listed = present(replies)?;
-        self.marker = listed.first().and_then(|reply| Listed::read(reply, instance)?.handle());
-        if self.marker.is_some() {
+        self.marked = !present(replies)?.is_empty();
+        if self.marked {
             return Ok(LAYOUT);
         }
         let replies = self.question(table::GET_CHAIN, Flags::DUMP, inet)?;
@@ -309,8 +308,8 @@ fn transaction(plan: &Plan) -> (Batch, Vec<usize>) {
             body.be32(BATCH_GENERATION, generation);
         }
     });
-    if let Some(marker) = plan.marker {
-        table::require(&mut batch, plan.instance, marker);
+    if plan.marked {
+        table::require_layout(&mut batch, plan.instance);
     }
     steps.resize(batch.len(), 0);
     let mut first = 0;

@@ -23,8 +23,7 @@ const NEW_SET: Kind = Kind::nftables(9);
 pub(super) const TABLE: u16 = 1;
 /// `NFTA_TABLE_USERDATA`.
 const USERDATA: u16 = 6;
-/// `NFTA_CHAIN_HANDLE`, `_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
-pub(super) const HANDLE: u16 = 2;
+/// `NFTA_CHAIN_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
 pub(super) const CHAIN_NAME: u16 = 3;
 pub(super) const CHAIN_HOOK: u16 = 4;
 pub(super) const CHAIN_POLICY: u16 = 5;
@@ -68,12 +67,10 @@ pub(super) fn make(batch: &mut Batch, instance: Instance) {
     Chain::ALL.into_iter().for_each(|chain| make_rules(batch, instance, chain));
 }
 
-/// Fails where the chain of this handle is gone, and with it the whole transaction.
-pub(super) fn require(batch: &mut Batch, instance: Instance, chain: u64) {
-    batch.push(NEW_CHAIN, Flags::NONE, |body| {
-        named(body, instance);
-        body.be64(HANDLE, chain);
-    });
+/// Fails where the table does not say that it has this layout, and with it the whole transaction.
+pub(super) fn require_layout(batch: &mut Batch, instance: Instance) {
+    // The chain is empty, so its flush does nothing. Its handle would not tell: each table counts its own.
+    flush(batch, instance, &marker(LAYOUT));
 }
 
 /// Puts the chain that says this layout in place of the one that says another.
@@ -88,8 +85,9 @@ pub(super) fn swap(batch: &mut Batch, instance: Instance, from: u32) {
 pub(super) fn mend(batch: &mut Batch, instance: Instance, steps: &[Step]) {
     for step in steps {
         if let Step::Remake(chain) = step {
-            flush(batch, instance, *chain);
-            delete_chain(batch, instance, &Named { chain: *chain, instance }.to_string());
+            let name = Named { chain: *chain, instance }.to_string();
+            flush(batch, instance, &name);
+            delete_chain(batch, instance, &name);
         }
     }
     make_sets(batch, instance);
@@ -97,7 +95,7 @@ pub(super) fn mend(batch: &mut Batch, instance: Instance, steps: &[Step]) {
     for step in steps {
         match step {
             Step::Rewrite(chain) if *chain != Chain::User => {
-                flush(batch, instance, *chain);
+                flush(batch, instance, &Named { chain: *chain, instance }.to_string());
                 make_rules(batch, instance, *chain);
             }
             Step::Remake(chain) => make_rules(batch, instance, *chain),
@@ -106,10 +104,10 @@ pub(super) fn mend(batch: &mut Batch, instance: Instance, steps: &[Step]) {
     }
 }
 
-fn flush(batch: &mut Batch, instance: Instance, chain: Chain) {
+fn flush(batch: &mut Batch, instance: Instance, chain: &str) {
     batch.push(DELETE_RULE, Flags::NONE, |body| {
         named(body, instance);
-        body.text(RULE_CHAIN, &Named { chain, instance }.to_string());
+        body.text(RULE_CHAIN, chain);
     });
 }
 

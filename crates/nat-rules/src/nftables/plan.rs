@@ -39,13 +39,13 @@ pub struct Plan {
     pub(crate) steps: Vec<Step>,
     /// The kernel's latest transaction, where another one makes the plan void.
     pub(crate) generation: Option<u32>,
-    /// The chain that says which layout the table has, without which the plan is void.
-    pub(crate) marker: Option<u64>,
+    /// Without the chain that says that the table has this layout, the plan is void.
+    pub(crate) marked: bool,
 }
 
 impl Plan {
     fn of(instance: Instance, steps: Vec<Step>, seen: &Seen) -> Self {
-        Self { instance, steps, generation: seen.generation, marker: seen.marker }
+        Self { instance, steps, generation: seen.generation, marked: seen.marked }
     }
 
     /// Whose table it is about.

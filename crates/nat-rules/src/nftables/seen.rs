@@ -18,8 +18,8 @@ pub struct Seen {
     pub(crate) misplaced: BTreeSet<Chain>,
     /// The number of the kernel's latest transaction before the look.
     pub(crate) generation: Option<u32>,
-    /// The handle of the chain that says which layout the table has.
-    pub(crate) marker: Option<u64>,
+    /// The table has the chain that says that it has this layout.
+    pub(crate) marked: bool,
 }
 
 /// Whether the table is there, and whose it is.
