@@ -142,8 +142,9 @@ impl Conntrack {
     }
 
     fn is_host(&mut self, address: IpAddr) -> Result<bool, Error> {
-        if let Some(namespace) = self.namespace.take() {
+        if let Some(namespace) = &self.namespace {
             self.routes = Some(Socket::open_in(namespace.as_fd(), Family::Route).map_err(Error::Conntrack)?);
+            self.namespace = None;
         }
         let Some(routes) = &mut self.routes else { return Ok(false) };
         let mut question = Batch::new();

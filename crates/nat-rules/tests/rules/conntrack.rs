@@ -5,10 +5,12 @@ use crate::samples::{network, publish};
 use crate::traffic::{Firewall, HOST, Machine, OUTSIDE, Topology, ask, until};
 use linkspan_nat_rules::conntrack::Stale;
 use linkspan_nat_rules::kernel::Conntrack;
-use linkspan_nat_rules::{Change, Publish, Ruleset};
+use linkspan_nat_rules::{Change, Error, Publish, Ruleset};
 use linkspan_net_types::Protocol::{Tcp, Udp};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -160,5 +162,30 @@ fn where_nothing_is_tracked_nothing_is_asked() {
         let ports = |range: std::ops::Range<u16>| range.map(|n| publish(Udp, n, "10.88.1.2", n));
         let all: Vec<Publish> = ports(1..60_000).collect();
         assert_eq!(forget(&Change::new().publish_all(all)), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_question_that_could_not_be_asked_is_asked_the_next_time() {
+    in_private("conntrack::a_question_that_could_not_be_asked_is_asked_the_next_time", || {
+        if !ready() || !has("prlimit") {
+            return;
+        }
+        run("ip address add 192.0.2.1/32 dev lo");
+        run("ip link set lo up");
+        run("nft add table inet track");
+        run("nft add chain inet track out { type filter hook output priority 0 ; }");
+        run("nft add rule inet track out ct state new accept");
+        let client = UdpSocket::bind("192.0.2.1:4000").unwrap();
+        client.send_to(b"?", "192.0.2.1:8081").unwrap();
+
+        let own = File::open("/proc/self/ns/net").unwrap();
+        let mut door = Conntrack::open_in(own.as_fd()).unwrap();
+        let stale = Stale::after(&Change::new().publish(publish(Udp, 8081, "10.88.1.2", 81)));
+        run(&format!("prlimit --pid {} --nofile=64", std::process::id()));
+        let all: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        assert!(matches!(door.forget(&stale), Err(Error::Conntrack(_))));
+        drop(all);
+        assert_eq!(door.forget(&stale).unwrap().len(), 1);
     });
 }
