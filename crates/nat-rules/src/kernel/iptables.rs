@@ -8,6 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Output};
 use std::thread;
 
+/// For how long `iptables-restore` waits for the lock of all who write by iptables.
+const LOCK_SECONDS: &str = "30";
+
 /// The chains of an instance in the iptables of a network namespace.
 ///
 /// It runs `iptables-save`, `iptables-restore` and their IPv6 twins, found by `PATH`, so it works with
@@ -57,7 +60,7 @@ impl Iptables {
         for family in [Family::V4, Family::V6] {
             let script = plan.script(family);
             if !script.is_empty() {
-                self.run(family.restores(), &["-w", "--noflush"], script)?;
+                self.run(family.restores(), &["-w", LOCK_SECONDS, "--noflush"], script)?;
             }
         }
         Ok(())
