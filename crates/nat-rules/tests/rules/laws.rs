@@ -2,7 +2,7 @@
 
 use crate::samples;
 use linkspan_nat_rules::iptables::{self, Family};
-use linkspan_nat_rules::nftables::{self, Seen, Table};
+use linkspan_nat_rules::nftables::{self, Seen};
 use linkspan_nat_rules::{
     Access, Change, Destination, Egress, Error, Instance, Network, Publish, Ruleset, Way,
 };
@@ -270,13 +270,4 @@ fn a_chain_that_others_jump_to_is_emptied_but_stays() {
     let seen = iptables::Seen::read(LINKSPAN(), saved, None);
     let plan = iptables::plan(LINKSPAN(), &Ruleset::new(), &seen).unwrap();
     assert_eq!(plan.script(Family::V4), "*nat\n:LINKSPAN-POST - [0:0]\nCOMMIT\n");
-}
-
-#[test]
-fn an_unknown_table_is_left_alone() {
-    assert_eq!(Seen::default().table(), Table::Absent);
-    assert_eq!(
-        Seen::of(&Ruleset::new()).table(),
-        Table::Ours { layout: nftables::LAYOUT, user_rules: false }
-    );
 }
