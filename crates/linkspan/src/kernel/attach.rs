@@ -185,8 +185,11 @@ impl Host {
         ports: &[HostPort],
     ) -> Result<Attachment, Error> {
         let id = record.value().id;
-        let addresses =
-            attempt.addresses(|network, subnet, wanted| self.lease(id, network, subnet, wanted))?;
+        let leased = attempt.addresses(|network, subnet, wanted| self.lease(id, network, subnet, wanted));
+        let addresses = match leased {
+            Err(Error::AddressTaken { .. }) if attempt.plan.is_some() => return Err(Error::Stale),
+            leased => leased?,
+        };
         let mut inside = Inside::open(attempt.netns.as_fd())?;
         let seen = self.look(attempt, id, &mut inside)?;
         plan::recognise(attempt.networks, &seen)?;
