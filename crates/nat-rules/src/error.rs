@@ -83,6 +83,15 @@ pub enum Error {
         /// The reason.
         source: Errno,
     },
+    /// The kernel lacks a part that the rules are made of; of the transaction nothing was done.
+    #[cfg(feature = "kernel")]
+    #[error("kernel lacks what it takes to {step}")]
+    Unsupported {
+        /// What was to be made, in the words of nft.
+        step: String,
+        /// The reason.
+        source: Errno,
+    },
     /// Another transaction came between the look and the change that followed from it; nothing was done.
     #[cfg(feature = "kernel")]
     #[error("table `inet {instance}` may have changed since it was looked at")]

@@ -356,16 +356,57 @@ fn perform(batch: &mut Batch, instance: Instance, run: &[Step]) {
 
 /// Names the step whose message was refused.
 fn refused(refusals: Vec<Refusal>, plan: &Plan, steps: &[usize]) -> Error {
-    let Some(Refusal { message, errno, text, .. }) = refusals.into_iter().next() else {
-        return linkspan_netlink::Error::Malformed.into();
-    };
+    match refusals.into_iter().next() {
+        Some(Refusal { message, errno, text, .. }) => refusal(message, errno, text, plan, steps),
+        None => linkspan_netlink::Error::Malformed.into(),
+    }
+}
+
+fn refusal(message: usize, errno: Errno, text: Option<String>, plan: &Plan, steps: &[usize]) -> Error {
     if errno == Error::RESTART {
         return Error::Overtaken { instance: plan.instance, source: errno };
     }
     let first = steps.get(message).copied().unwrap_or(0);
+    if plan.steps.get(first) == Some(&Step::MakeTable) {
+        // A plan makes the table first of all, so just the edge of the batch is before it.
+        let step = table::parts(plan.instance).nth(message.saturating_sub(1)).unwrap_or_default();
+        // All that a table refers to is made with it, so what is missing is missing in the kernel.
+        return match errno {
+            Errno::ENOENT => Error::Unsupported { step, source: errno },
+            _ => Error::Refused { step, text, source: errno },
+        };
+    }
     let run = plan.steps.get(first..).and_then(|rest| rest.chunk_by(alike).next()).unwrap_or_default();
     let step = run.first().map(|step| step.of(plan.instance).to_string()).unwrap_or_default();
     let others = run.len().min(ELEMENTS_A_MESSAGE).saturating_sub(1);
     let step = if others == 0 { step } else { format!("{step} with {others} others") };
     Error::Refused { step, text, source: errno }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Network;
+
+    fn check(message: usize, errno: Errno, expected: &str, overtaken: bool) {
+        let change = Change::new().add_network(Network::new("ls-a".parse().unwrap()));
+        let plan = plan(Instance::default(), &change, &Seen::default()).unwrap();
+        let (_, steps) = transaction(&plan);
+        let error = refusal(message, errno, None, &plan, &steps);
+        assert_eq!((error.to_string().as_str(), error.is_overtaken()), (expected, overtaken));
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_named_and_not_tried_again() {
+        let lacks = "kernel lacks what it takes to add";
+        let chains = 3 + Set::ALL.len();
+        check(1, Errno::EEXIST, "cannot add table inet linkspan", true);
+        check(3, Errno::ENOENT, &format!("{lacks} set inet linkspan bridges"), false);
+        check(chains, Errno::ENOENT, &format!("{lacks} chain inet linkspan linkspan-user"), false);
+        let rules = chains + Chain::ALL.len();
+        let first = "rule inet linkspan dnat_only ct status dnat accept";
+        check(rules, Errno::ENOENT, &format!("{lacks} {first}"), false);
+        let elements = 1 + table::parts(Instance::default()).count();
+        check(elements, Errno::ENOENT, "cannot add element inet linkspan bridges { \"ls-a\" }", true);
+    }
 }

@@ -4,7 +4,7 @@ use super::expression;
 use super::{LIST_ELEM, inet};
 use crate::Instance;
 use crate::nftables::layout::{Hook, Leads, Type};
-use crate::nftables::text::{COMMENT, Named, marker};
+use crate::nftables::text::{COMMENT, Named, Ruled, marker};
 use crate::nftables::{Chain, LAYOUT, Set, Step};
 use linkspan_netlink::{Batch, Body, Flags, Kind, Reply};
 
@@ -65,6 +65,25 @@ pub(super) fn make(batch: &mut Batch, instance: Instance) {
     make_sets(batch, instance);
     Chain::ALL.into_iter().for_each(|chain| make_chain(batch, instance, chain));
     Chain::ALL.into_iter().for_each(|chain| make_rules(batch, instance, chain));
+}
+
+/// What the messages of [`make`] are about, in their order and in the words of nft.
+pub(super) fn parts(instance: Instance) -> impl Iterator<Item = String> {
+    let named = move |chain| Named { chain, instance };
+    let plain =
+        [format!("add table inet {instance}"), format!("add chain inet {instance} {}", marker(LAYOUT))];
+    let set = move |set: Set| {
+        let word = if set.shape().leads.is_some() { "map" } else { "set" };
+        format!("add {word} inet {instance} {}", set.as_str())
+    };
+    let chain = move |chain| format!("add chain inet {instance} {}", named(chain));
+    let rules = move |chain: Chain| {
+        let text =
+            move |rule| format!("add rule inet {instance} {} {}", named(chain), Ruled { rule, instance });
+        chain.rules().iter().map(text)
+    };
+    let (sets, chains) = (Set::ALL.into_iter().map(set), Chain::ALL.into_iter().map(chain));
+    plain.into_iter().chain(sets).chain(chains).chain(Chain::ALL.into_iter().flat_map(rules))
 }
 
 /// Fails where the table does not say that it has this layout, and with it the whole transaction.
