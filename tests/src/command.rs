@@ -105,10 +105,10 @@ fn get(from: &NetNs, at: SocketAddr) -> io::Result<String> {
 
 #[test]
 fn a_web_server_is_run_published_reached_and_gone() {
-    in_private_with(&["python3", "script"], || {
+    in_private_with(&["hostname", "python3", "script"], || {
         everywhere(|world| {
             // The server asks for the name of its host before it listens; this one needs no resolver.
-            fs::write("/proc/sys/kernel/hostname", "localhost").unwrap();
+            tool("hostname localhost");
             let before = Snapshot::take();
             let mut web =
                 Running::start_in_terminal(world, "run --name web -p 8080:80 -- python3 -m http.server 80");

@@ -18,12 +18,14 @@ struct Tool {
 
 const TOOLS: [Tool; 10] = [
     Tool { program: "conntrack", package: "conntrack" },
+    Tool { program: "hostname", package: "hostname" },
     Tool { program: "ip", package: "iproute2" },
     Tool { program: "ip6tables", package: "iptables" },
     Tool { program: "iptables", package: "iptables" },
     Tool { program: "nft", package: "nftables" },
     Tool { program: "nsenter", package: "util-linux" },
     Tool { program: "python3", package: "python3" },
+    Tool { program: "script", package: "bsdutils" },
     Tool { program: "setpriv", package: "util-linux" },
     Tool { program: "strace", package: "strace" },
     Tool { program: "unshare", package: "util-linux" },
