@@ -16,7 +16,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 12] = [
     Tool { program: "conntrack", package: "conntrack" },
     Tool { program: "hostname", package: "hostname" },
     Tool { program: "ip", package: "iproute2" },
