@@ -116,7 +116,7 @@ impl Host {
             Ok(freed) => freed,
             Err(held) => return Ok(Err(held)),
         };
-        self.try_ports(&ports)?;
+        self.try_asked_ports(wanted, &ports)?;
         let networks = networks.iter().map(DefinedNetwork::id).collect();
         let name = wanted.name().clone();
         let draft = AttachmentRecord { id, name, networks, leaving: false, attachment: None };
@@ -324,7 +324,7 @@ impl Host {
                 }
             }
         }
-        self.try_ports(&ports)?;
+        self.try_asked_ports(attempt.wanted, &ports)?;
         Ok(ports)
     }
 }

@@ -10,13 +10,18 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// `Documentation/networking/ip-sysctl.rst`, as are the reserved ones.
 const LOCAL_PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const RESERVED_PORTS: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+/// How long a busy port is waited for between trials.
+const PAUSES: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(9)];
 
 impl Host {
-    /// The ports of the host that the container's wishes come to, each one free of others and of programs.
+    /// The ports of the host that the container's wishes come to. One that is taken where none is asked for is
+    /// free of others and of programs; whether an asked one is, [`try_asked_ports`](Self::try_asked_ports) says.
     pub(crate) fn choose_ports(&self, wanted: &Container, claims: &Claims) -> Result<Vec<HostPort>, Error> {
         let (mut chosen, mut own) = (Vec::new(), PortMap::default());
         for wish in wanted.published() {
@@ -39,17 +44,36 @@ impl Host {
         let is_free = |port: &HostPort| {
             claims.is_free(&Claim::Port(*port))
                 && own.overlapping(*port).next().is_none()
-                && self.try_ports(&[*port]).is_ok()
+                && self.netns.run(|| try_port(port)).is_ok_and(|tried| tried.is_ok())
         };
         let candidates = range.filter(|port| !is_reserved(*port)).filter_map(Port::new);
         let free = candidates.map(|port| of(wish, port)).find(is_free);
         free.ok_or(Error::NoFreePort { protocol: wish.protocol() })
     }
 
-    /// Finds out by binding them for a moment whether a program of the host has one of the ports.
-    pub(crate) fn try_ports(&self, ports: &[HostPort]) -> Result<(), Error> {
-        if ports.is_empty() { Ok(()) } else { self.netns.run(|| ports.iter().try_for_each(try_port))? }
+    /// Finds out by binding them for a moment whether a program of the host has one of the asked ports.
+    pub(crate) fn try_asked_ports(&self, wanted: &Container, chosen: &[HostPort]) -> Result<(), Error> {
+        let wishes = wanted.published().iter().zip(chosen);
+        let asked: Vec<_> =
+            wishes.filter(|(wish, _)| wish.host_port().is_some()).map(|(_, port)| port).collect();
+        if asked.is_empty() {
+            Ok(())
+        } else {
+            self.netns.run(|| asked.into_iter().try_for_each(try_patiently))?
+        }
     }
+}
+
+/// Tries again what is in use: a child of this process that is between fork and exec has a copy of the socket
+/// of an earlier trial for a moment.
+fn try_patiently(port: &HostPort) -> Result<(), Error> {
+    for pause in PAUSES {
+        match try_port(port) {
+            Err(Error::PortBusy { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => sleep(pause),
+            tried => return tried,
+        }
+    }
+    try_port(port)
 }
 
 fn try_port(HostPort { protocol, port, address }: &HostPort) -> Result<(), Error> {
