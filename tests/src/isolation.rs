@@ -3,7 +3,7 @@
 use crate::private::in_private;
 use crate::program::tool;
 use crate::publishing::route_localhost;
-use crate::traffic::{reaches, reaches_none, serve, serve_at};
+use crate::traffic::{DOUBT, PATIENCE, ping, reaches, reaches_none, serve, serve_at};
 use crate::world::{Case, Family, everywhere, gateway};
 use linkspan::Firewall;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -123,6 +123,23 @@ fn a_container_reaches_what_the_host_serves_at_its_gateway() {
                 let service = SocketAddr::new(gateway(&network, family), PORT);
                 serve_at(&world.here, service);
                 assert_eq!(reaches(one.netns(), service), one.address(family));
+            }
+        });
+    });
+}
+
+#[test]
+fn pings_are_kept_apart_like_everything_else() {
+    in_private(|| {
+        everywhere(|world| {
+            let (network, other) = (world.network(1), world.network(2));
+            let (one, two) = (world.member("one", &network), world.member("two", &network));
+            let stranger = world.member("stranger", &other);
+            for family in Family::BOTH {
+                let near = [two.address(family), gateway(&network, family), world.remote_address(family)];
+                let asked = near.map(|to| ping(one.netns(), to, PATIENCE).unwrap());
+                assert_eq!(asked, [one.address(family); 3]);
+                ping(stranger.netns(), one.address(family), DOUBT).expect_err("networks are kept apart");
             }
         });
     });

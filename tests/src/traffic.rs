@@ -1,17 +1,19 @@
 //! Servers that say who asked, and clients that ask.
 
 use linkspan::{NetNs, Protocol};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 /// How long an answer may take that has to come.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer is waited for that must not come. Packets of one machine take microseconds; the first
 /// repetition of a lost one would come after a second.
-const DOUBT: Duration = Duration::from_millis(300);
+pub(crate) const DOUBT: Duration = Duration::from_millis(300);
 
 /// The protocols that this kernel always carries.
 pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -115,4 +117,28 @@ pub(crate) fn reaches_none(ways: &[(&NetNs, SocketAddr)]) {
         asked.into_iter().map(|asked| asked.join().unwrap()).filter(|(_, answer)| answer.is_ok()).collect()
     });
     assert!(answered.is_empty(), "reached: {answered:?}");
+}
+
+/// Asks for an echo (RFC 792, RFC 4443), and returns the address that it was asked from.
+///
+/// The socket is one that an ordinary user may have, where `net.ipv4.ping_group_range` names the user's group.
+pub(crate) fn ping(from: &NetNs, to: IpAddr, patience: Duration) -> io::Result<IpAddr> {
+    from.run(|| {
+        fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0")?;
+        let (family, by, request) = match to {
+            IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
+            IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
+        };
+        let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, by)?;
+        ask_once(&UdpSocket::from(socket), to, &[request, 0, 0, 0, 0, 0, 0, 1], patience)
+    })
+    .map_err(io::Error::other)?
+}
+
+fn ask_once(socket: &UdpSocket, to: IpAddr, question: &[u8], patience: Duration) -> io::Result<IpAddr> {
+    socket.connect(SocketAddr::new(to, 0))?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.send(question)?;
+    socket.recv(&mut [0; 64])?;
+    Ok(socket.local_addr()?.ip())
 }
