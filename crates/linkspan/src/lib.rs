@@ -28,6 +28,7 @@ mod attachment;
 mod claims;
 mod container;
 mod error;
+pub mod explain;
 mod id;
 #[cfg(feature = "kernel")]
 mod kernel;
@@ -42,6 +43,7 @@ mod view;
 pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
 pub use container::{Container, Endpoint};
 pub use error::{Error, Left, Residue};
+pub use explain::{Answer, Explanation, Question, Sender, Target};
 pub use id::{AttachmentId, NetworkId, ParseIdError};
 pub use ipnet::IpNet;
 #[cfg(feature = "kernel")]

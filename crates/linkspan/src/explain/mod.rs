@@ -1,0 +1,167 @@
+//! Why a packet passes or does not: a walk over what was seen of the host, its bridges, its containers and all rules.
+//!
+//! It says what is, not what should be: what is missing of our own rules is missing here as well.
+
+mod answer;
+mod question;
+
+pub use answer::{Answer, Arrival, Doubt, Obstacle, Place};
+pub use linkspan_nat_rules::walk::RuleRef;
+pub use question::{ParseQuestionError, Question, Sender, Target};
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+
+/// What becomes of what was asked for: one way for each address that the target can mean.
+///
+/// Its `Display` is the text of `linkspan explain`: for each way a line with the verdict, the steps in their order,
+/// and the command that mends what can be mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    ways: Vec<Way>,
+}
+
+impl Explanation {
+    /// The ways, IPv4 first; never empty.
+    pub fn ways(&self) -> &[Way] {
+        &self.ways
+    }
+}
+
+/// The way of one packet and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    source: IpAddr,
+    target: IpAddr,
+    answer: Answer,
+    trace: Vec<Step>,
+}
+
+impl Way {
+    /// The address that the sender sends from.
+    pub const fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// The address that it sends to.
+    pub const fn target(&self) -> IpAddr {
+        self.target
+    }
+
+    /// What becomes of the packet.
+    pub const fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
+    /// What acted on the packet and then on its answer, in that order: routes, bridges, rules, translations.
+    pub fn trace(&self) -> &[Step] {
+        &self.trace
+    }
+}
+
+/// Something that acted on a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    leg: Leg,
+    at: Place,
+    what: Deed,
+}
+
+impl Step {
+    /// Whether it acted on the first packet or on its answer.
+    pub const fn leg(&self) -> Leg {
+        self.leg
+    }
+
+    /// Who has it.
+    pub const fn at(&self) -> &Place {
+        &self.at
+    }
+
+    /// What it was.
+    pub const fn what(&self) -> &Deed {
+        &self.what
+    }
+}
+
+/// One of the two packets that are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leg {
+    /// The first packet.
+    Request,
+    /// What answers it.
+    Answer,
+}
+
+/// What a step did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Deed {
+    /// A route was taken, as `ip route` has it.
+    Route(String),
+    /// A bridge took the frame from one port to another; the bridge itself stands for the host.
+    Bridge {
+        /// The bridge.
+        bridge: String,
+        /// The port by which it came.
+        from: String,
+        /// The port by which it left.
+        to: String,
+    },
+    /// A rule accepted or translated it, or let others decide.
+    Rule(RuleRef),
+    /// Its target became another one.
+    Target {
+        /// The address.
+        address: IpAddr,
+        /// The port, where it has one.
+        port: Option<linkspan_net_types::Port>,
+    },
+    /// Its source became another one.
+    Source {
+        /// The address.
+        address: IpAddr,
+    },
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ways.iter().try_for_each(|way| way.fmt(f))
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, target, answer, trace } = self;
+        writeln!(f, "{source} -> {target}: {answer}")?;
+        trace.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        match answer {
+            Answer::StoppedBy { mend: Some(mend), .. } => writeln!(f, "  mended by: {mend}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { leg, at, what } = self;
+        let leg = if *leg == Leg::Answer { "answer: " } else { "" };
+        write!(f, "{leg}{at}: {what}")
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Route(route) => write!(f, "route {route}"),
+            Self::Bridge { bridge, from, to } => write!(f, "bridge {bridge} from port {from} to {to}"),
+            Self::Rule(rule) => write!(f, "rule {rule}"),
+            Self::Target { address, port: None } => write!(f, "target becomes {address}"),
+            Self::Target { address, port: Some(port) } => write!(f, "target becomes {address} port {port}"),
+            Self::Source { address } => write!(f, "source becomes {address}"),
+        }
+    }
+}
