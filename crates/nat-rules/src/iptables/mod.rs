@@ -4,6 +4,19 @@
 //! Each table is one transaction. Only chains of the instance's own are written, with one jump to each from
 //! the chain of the kernel that it hangs on; the rules of the user's chain are left alone.
 //!
+//! **What a user puts into one of the other chains goes** with the next change of that table, and so does
+//! what stands there twice or in another order: those chains are the instance's, as [`Plan`] says line by
+//! line. `INSTANCE-user` is the place for rules of one's own. A user's chain that jumps to one of ours
+//! stays, and so does the chain that it jumps to.
+//!
+//! **Counters** of rules that stay begin at zero again when their table is written; those of other chains and
+//! of the kernel's own are not touched. A table that holds what is wanted is not written, so its counters go on.
+//!
+//! **Both families** have rules of every network: a bridge without a subnet of IPv6 is closed to it, as link-local
+//! addresses would else pass it. Where `ip6tables` or the kernel's IPv6 is missing, networks without IPv6 do
+//! without those rules; if the kernel has IPv6 and `ip6tables` is what is missing, nothing keeps IPv6 packets
+//! from being forwarded to a bridge, if the host forwards IPv6 at all.
+//!
 //! ```
 //! use linkspan_nat_rules::iptables::{self, Family, Seen};
 //! use linkspan_nat_rules::{Change, Instance, Network, Ruleset};
@@ -13,10 +26,11 @@
 //! let seen = Seen::read(Instance::default(), "", Some(""));
 //! let plan = iptables::plan(Instance::default(), &rules, &seen)?;
 //! assert!(plan.script(Family::V4).contains("-A LINKSPAN-POST -s 10.88.1.0/24 ! -o ls-web -j MASQUERADE\n"));
-//! assert_eq!(plan.script(Family::V6), "");
+//! assert!(plan.script(Family::V6).contains("-A LINKSPAN-FORWARD -o ls-web -j DROP\n"));
 //!
 //! // What is there is not written again.
-//! let seen = Seen::read(Instance::default(), &iptables::text(Instance::default(), &rules, Family::V4), None);
+//! let text = |family| iptables::text(Instance::default(), &rules, family);
+//! let seen = Seen::read(Instance::default(), &text(Family::V4), Some(&text(Family::V6)));
 //! assert!(iptables::plan(Instance::default(), &rules, &seen)?.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -54,14 +54,16 @@ impl fmt::Display for Plan {
 /// chain stays, with its jump, as long as it holds rules, and so does, empty, a chain that a rule of someone
 /// else jumps to.
 ///
+/// Where `ip6tables` is missing, or the kernel's IPv6, networks without IPv6 have rules of IPv4 alone.
+///
 /// # Errors
-/// [`Error::NoIpv6`] where IPv6 rules are wanted and that family is missing.
+/// [`Error::NoIpv6`] where a network or a port is of IPv6, and that family is missing.
 pub fn plan(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Plan, Error> {
-    let work = |family| match (Rules::of(rules, family), seen.of(family)) {
-        (None, None) => Ok(Work::default()),
-        (Some(_), None) => Err(Error::NoIpv6),
-        (Some(wanted), Some(loaded)) => Ok(Script { instance, loaded }.write(&wanted)),
-        (None, Some(loaded)) => Ok(Script { instance, loaded }.remove()),
+    let work = |family: Family| match seen.of(family) {
+        None if family.is_needed(rules) => Err(Error::NoIpv6),
+        None => Ok(Work::default()),
+        Some(loaded) if rules.is_empty() => Ok(Script { instance, loaded }.remove()),
+        Some(loaded) => Ok(Script { instance, loaded }.write(&Rules::of(rules, family))),
     };
     Ok(Plan { v4: work(Family::V4)?, v6: work(Family::V6)? })
 }

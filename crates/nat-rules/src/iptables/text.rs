@@ -10,10 +10,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The whole of these rules as `iptables-save` or `ip6tables-save` prints what is ours.
 ///
-/// It is empty where there are no rules, and for IPv6 where no network and no port is of that family.
+/// It is empty where there are no rules. A network is in the text of both families: a bridge without a subnet
+/// of one is closed to that family, as it is by [`crate::nftables`].
 pub fn text(instance: Instance, rules: &Ruleset, family: Family) -> String {
     let mut text = String::new();
-    let Some(rules) = Rules::of(rules, family) else { return text };
+    if rules.is_empty() {
+        return text;
+    }
+    let rules = Rules::of(rules, family);
     for table in Table::ALL {
         let declared = table.chains().iter().map(|c| format!(":{} - [0:0]\n", c.of(instance)));
         let jumps = table.chains().iter().map(|c| format!("-A {}\n", c.of(instance).jump()));
@@ -31,17 +35,8 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// `None` where the family is not in use. Where it is, every bridge is in it: a bridge without a subnet
-    /// of the family is closed to it too.
-    pub(super) fn of(rules: &Ruleset, family: Family) -> Option<Self> {
-        let in_use = match family {
-            Family::V4 => !rules.is_empty(),
-            Family::V6 => {
-                rules.networks().any(|n| family.subnets(n).next().is_some())
-                    || rules.published().any(|p| family.is_of(p.to().address()))
-            }
-        };
-        in_use.then(|| Self { chains: Writer { rules, family }.chains() })
+    pub(super) fn of(rules: &Ruleset, family: Family) -> Self {
+        Self { chains: Writer { rules, family }.chains() }
     }
 
     pub(super) fn of_chain(&self, chain: Chain) -> &[String] {
@@ -61,6 +56,12 @@ impl Rules {
 impl Family {
     pub(super) const fn is_of(self, address: IpAddr) -> bool {
         matches!((self, address), (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+
+    /// Whether a network or a port is of this family, so that it cannot do without rules of it.
+    pub(super) fn is_needed(self, rules: &Ruleset) -> bool {
+        rules.networks().any(|network| self.subnets(network).next().is_some())
+            || rules.published().any(|publish| self.is_of(publish.to().address()))
     }
 
     fn subnets(self, network: &Network) -> impl Iterator<Item = IpNet> {

@@ -54,8 +54,7 @@ fn network(number: u8) -> impl Strategy<Value = Network> {
                 .with_egress(egress)
                 .with_neighbours(neighbours);
             let network = if trusts { network.with_trusted(link("eth1")) } else { network };
-            // ip6tables is left alone as long as no network has IPv6.
-            match v6 || number == 1 {
+            match v6 {
                 true => network.with_subnet(format!("fd00:{number}::/64").parse().unwrap()),
                 false => network,
             }
