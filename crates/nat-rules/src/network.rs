@@ -70,10 +70,12 @@ impl Network {
         self
     }
 
-    /// The same with one more link of the host from which every port is reached by the container's own
-    /// address, as from the host itself.
+    /// The same with one more link of the host from which published ports are reached at the container's own
+    /// address and port as well, without translation: Docker's `trusted_host_interfaces`.
     ///
-    /// It means something for [`Access::Nat`]: the others open what they open to every link.
+    /// Such a port is published by [`Publish::routed`](crate::Publish::routed) beside
+    /// [`Publish::nat`](crate::Publish::nat). It means something for [`Access::Nat`]: the others open what they
+    /// open to every link.
     #[must_use]
     pub fn with_trusted(mut self, link: IfName) -> Self {
         self.trusted.insert(link);
@@ -105,7 +107,7 @@ impl Network {
         self.egress
     }
 
-    /// The links of the host from which its containers are reached by their own addresses.
+    /// The links of the host from which published ports are reached at the containers' own addresses.
     pub fn trusted(&self) -> impl Iterator<Item = IfName> + '_ {
         self.trusted.iter().copied().filter(|_| self.access == Access::Nat)
     }

@@ -68,7 +68,9 @@ pub enum Way {
         /// The host's port.
         port: Port,
     },
-    /// By the container's own address, which nothing translates: [`Access::Routed`](crate::Access::Routed).
+    /// At the container's own address, which nothing translates: from everywhere on a network of
+    /// [`Access::Routed`](crate::Access::Routed), from the links that it trusts on one of
+    /// [`Access::Nat`](crate::Access::Nat).
     Routed {
         /// The bridge of the container's network.
         bridge: IfName,
@@ -81,7 +83,7 @@ impl Publish {
         Self { protocol, way: Way::Nat { at: None, port }, to }
     }
 
-    /// Lets the destination be reached by its own address through this bridge.
+    /// Lets the destination be reached at its own address through this bridge.
     pub const fn routed(protocol: Protocol, to: Destination, bridge: IfName) -> Self {
         Self { protocol, way: Way::Routed { bridge }, to }
     }

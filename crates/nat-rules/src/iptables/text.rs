@@ -154,25 +154,24 @@ impl Writer<'_> {
             }
             Access::Routed => {
                 let icmp = to.carries(self.family.icmp()).then(Act::Accept);
-                let opened = self.opened(network.bridge());
+                let opened = self.opened(network.bridge()).map(|port| port.then(Act::Accept));
                 [answers, icmp].into_iter().chain(opened).chain([to.then(Act::Drop)]).collect()
             }
         }
     }
 
-    /// From the links that a network trusts.
+    /// The published ports of a network, from the links that it trusts.
     fn trusted(&self, network: &Network) -> impl Iterator<Item = String> {
-        let to = self.family.subnets(network).map(|subnet| any().target(subnet).to(network.bridge()));
-        to.flat_map(|to| network.trusted().map(move |link| to.from(link).then(Act::Accept)))
+        let opened = self.opened(network.bridge());
+        opened.flat_map(|port| network.trusted().map(move |link| port.from(link).then(Act::Accept)))
     }
 
-    /// The published ports of a routed network.
-    fn opened(&self, bridge: IfName) -> impl Iterator<Item = String> {
+    /// The published ports behind a bridge that are reached at the containers' own addresses.
+    fn opened(&self, bridge: IfName) -> impl Iterator<Item = Line> {
         let published = self.published().filter(move |p| p.way() == Way::Routed { bridge });
         published.map(move |publish| {
             let port = Carries::Port(publish.protocol(), publish.to().port());
-            let to = any().target(publish.to().address().into()).to(bridge);
-            to.carries(port).then(Act::Accept)
+            any().target(publish.to().address().into()).to(bridge).carries(port)
         })
     }
 

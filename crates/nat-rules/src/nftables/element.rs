@@ -18,11 +18,13 @@ pub enum Set {
     Own4,
     /// The subnets whose containers cannot be reached from outside by their own addresses.
     Guard4,
-    /// Each subnet with a link of the host from which its containers are reached by their own addresses.
+    /// Each subnet with a link of the host from which published ports are reached at the containers' own
+    /// addresses.
     Trusted4,
     /// The subnets that are masqueraded.
     Masq4,
-    /// The published ports of routed networks.
+    /// The published ports that are reached at the containers' own addresses: on routed networks, and on others
+    /// from trusted links.
     Open4,
     /// Where a port of each address of the host leads.
     Pub4,
@@ -34,11 +36,13 @@ pub enum Set {
     Own6,
     /// The subnets whose containers cannot be reached from outside by their own addresses.
     Guard6,
-    /// Each subnet with a link of the host from which its containers are reached by their own addresses.
+    /// Each subnet with a link of the host from which published ports are reached at the containers' own
+    /// addresses.
     Trusted6,
     /// The subnets that are masqueraded.
     Masq6,
-    /// The published ports of routed networks.
+    /// The published ports that are reached at the containers' own addresses: on routed networks, and on others
+    /// from trusted links.
     Open6,
     /// Where a port of each address of the host leads.
     Pub6,

@@ -4,14 +4,14 @@
 
 use super::Set;
 
-/// The version of the layout, by which an empty chain of the table is named (`layout_2`); another set, chain
+/// The version of the layout, by which an empty chain of the table is named (`layout_3`); another set, chain
 /// or rule is another version.
 ///
 /// A table of an older layout is made one of this layout where it stands, in one transaction: chains and
 /// sets that are missing are made, the rules of each chain that differ are written, and all elements, the
 /// user's rules and what else a user put into the table stay. What is in a table of a newer layout is not
 /// for this version to judge.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// A part of a set's key or of what it leads to, with the datatype numbers that nft gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,22 +279,26 @@ impl Chain {
 const DNAT_ONLY: &[Rule] = &[rule(&[Match::Published], Act::Accept), rule(&[], Act::Drop)];
 
 /// To a network behind address translation. That the port was translated, not which port it is, lets a
-/// packet in: one that was sent to the container's own address is not accepted, but from a trusted link.
+/// packet in: one that was sent to the container's own address is not accepted, but at a published port from a
+/// trusted link.
 const TO_NAT: &[Rule] = &[
     rule(&[Match::Answer], Act::Accept),
     rule(&[Match::Published], Act::Accept),
-    rule(&[Match::In(&[Field::Target4, Field::In], Set::Trusted4)], Act::Accept),
-    rule(&[Match::In(&[Field::Target6, Field::In], Set::Trusted6)], Act::Accept),
+    rule(&[TO_OPEN_PORT4, Match::In(&[Field::Target4, Field::In], Set::Trusted4)], Act::Accept),
+    rule(&[TO_OPEN_PORT6, Match::In(&[Field::Target6, Field::In], Set::Trusted6)], Act::Accept),
     rule(&[], Act::Drop),
 ];
+
+const TO_OPEN_PORT4: Match = Match::In(&[Field::Target4, Field::Protocol, Field::Port], Set::Open4);
+const TO_OPEN_PORT6: Match = Match::In(&[Field::Target6, Field::Protocol, Field::Port], Set::Open6);
 
 /// To a network without address translation.
 const TO_ROUTED: &[Rule] = &[
     rule(&[Match::Answer], Act::Accept),
     rule(&[Match::Carries(1, "icmp")], Act::Accept),
     rule(&[Match::Carries(58, "ipv6-icmp")], Act::Accept),
-    rule(&[Match::In(&[Field::Target4, Field::Protocol, Field::Port], Set::Open4)], Act::Accept),
-    rule(&[Match::In(&[Field::Target6, Field::Protocol, Field::Port], Set::Open6)], Act::Accept),
+    rule(&[TO_OPEN_PORT4], Act::Accept),
+    rule(&[TO_OPEN_PORT6], Act::Accept),
     rule(&[], Act::Drop),
 ];
 
@@ -321,8 +325,8 @@ const FROM_UNTRUSTED6: Match = Match::NotIn(&[Field::Target6, Field::In], Set::T
 
 /// Before connection tracking. With `route_localnet` on a bridge, its containers could reach what the host
 /// serves on 127.0.0.0/8, and use a loopback address as their source. From outside, a container's own
-/// address is answered by nothing, but on a trusted link; the gateway's, which is in the same subnet, stays
-/// open.
+/// address is answered by nothing; what comes from a trusted link is for the forward chain to judge. The
+/// gateway's address, which is in the same subnet, stays open.
 const EARLY: &[Rule] = &[
     rule(&[FROM_BRIDGE, LOOPBACK_TARGET], Act::Drop),
     rule(&[FROM_BRIDGE, LOOPBACK_SOURCE], Act::Drop),

@@ -179,7 +179,8 @@ fn damage_is_named_and_mended() {
         );
         mended(
             "ip6tables -t nat -F LINKSPAN-DNAT-OUT",
-            "ip6tables -t nat -A LINKSPAN-DNAT-OUT -d ::1/128 -j RETURN\n",
+            "ip6tables -t nat -A LINKSPAN-DNAT-OUT -d ::1/128 -j RETURN\n\
+             ip6tables -t nat -A LINKSPAN-DNAT-OUT -p tcp -m tcp --dport 8090 -j DNAT --to-destination [fd88:10::2]:80\n",
         );
         let gone = door().reconcile(&Ruleset::new()).unwrap().to_string();
         let of_raw: Vec<_> = gone.lines().filter(|line| line.starts_with("iptables -t raw")).collect();
