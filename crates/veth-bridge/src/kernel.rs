@@ -9,11 +9,13 @@ mod home;
 mod neighbours;
 mod observe;
 mod read;
+mod survey;
 mod uapi;
 mod write;
 
 pub use apply::ApplyError;
 
+use crate::survey::Survey;
 use crate::{Error, Look, Plan, Seen, Snapshot};
 use home::{Home, Settings};
 use linkspan_netlink::{Family, Socket};
@@ -92,6 +94,14 @@ impl Links {
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
         observe::snapshot(&mut self.route)
     }
+
+    /// Reads all that decides where the host's packets go.
+    ///
+    /// # Errors
+    /// [`Error::Look`], [`Error::Enter`].
+    pub fn survey(&mut self) -> Result<Survey, Error> {
+        survey::survey(&mut self.route, &self.home)
+    }
 }
 
 /// The links of a container's namespace.
@@ -127,6 +137,14 @@ impl Inside {
     /// [`Error::Look`].
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
         observe::snapshot(&mut self.route)
+    }
+
+    /// Reads all that decides where the container's packets go.
+    ///
+    /// # Errors
+    /// [`Error::Look`], [`Error::Enter`].
+    pub fn survey(&mut self) -> Result<Survey, Error> {
+        survey::survey(&mut self.route, &Home::of(self.netns.as_fd())?)
     }
 }
 

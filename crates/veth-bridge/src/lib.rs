@@ -43,6 +43,7 @@ mod paper;
 pub mod plan;
 mod seen;
 mod step;
+pub mod survey;
 mod veth;
 
 pub use bridge::{Bridge, Group, Original, Ownership};

@@ -21,8 +21,11 @@ use std::net::IpAddr;
 pub struct Question {
     from: Sender,
     to: Target,
-    service: Option<(Protocol, Port)>,
+    service: Option<Service>,
 }
+
+/// A protocol, and a port of the target's.
+type Service = (Protocol, Port);
 
 /// Who sends the first packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +99,7 @@ impl Question {
 }
 
 /// The target's word, and what is behind it.
-fn split(text: &str) -> Result<(&str, Option<(Protocol, Port)>), ParseQuestionError> {
+fn split(text: &str) -> Result<(&str, Option<Service>), ParseQuestionError> {
     let whole = (text, None);
     let (word, service) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']').ok_or(ParseQuestionError::Bracket)? {

@@ -40,7 +40,7 @@ impl Home {
     }
 
     /// Works in this namespace: here where the thread is in it, else on a thread that ends there.
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
         let own = fs::metadata(OWN).map_err(Error::Enter)?;
         if (own.dev(), own.ino()) == self.identity {
             return Ok(work());

@@ -173,7 +173,7 @@ fn routes(socket: &mut Socket, names: &Names) -> Result<BTreeSet<Route>, Error> 
         .collect())
 }
 
-fn ask(
+pub(super) fn ask(
     socket: &mut Socket,
     kind: Kind,
     flags: Flags,
@@ -184,6 +184,6 @@ fn ask(
     socket.request(&mut question)
 }
 
-fn unread(what: &'static str) -> impl FnOnce(linkspan_netlink::Error) -> Error {
+pub(super) fn unread(what: &'static str) -> impl FnOnce(linkspan_netlink::Error) -> Error {
     move |source| Error::Look { what, source }
 }

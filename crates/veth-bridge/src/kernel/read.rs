@@ -142,7 +142,7 @@ pub(super) fn route(message: &[u8]) -> Option<(Option<IfIndex>, Route)> {
     Some((find(uapi::RTA_OIF).and_then(|a| a.u32()).and_then(IfIndex::new), route))
 }
 
-fn unspecified(family: u8) -> Option<IpAddr> {
+pub(super) fn unspecified(family: u8) -> Option<IpAddr> {
     match family {
         uapi::AF_INET => Some(Ipv4Addr::UNSPECIFIED.into()),
         uapi::AF_INET6 => Some(Ipv6Addr::UNSPECIFIED.into()),
@@ -150,7 +150,7 @@ fn unspecified(family: u8) -> Option<IpAddr> {
     }
 }
 
-fn ip(family: u8, attribute: &Attribute<'_>) -> Option<IpAddr> {
+pub(super) fn ip(family: u8, attribute: &Attribute<'_>) -> Option<IpAddr> {
     match family {
         uapi::AF_INET => attribute.array::<4>().map(IpAddr::from),
         uapi::AF_INET6 => attribute.array::<16>().map(IpAddr::from),

@@ -6,6 +6,7 @@ mod host;
 mod lab;
 mod paper;
 mod refusal;
+mod survey;
 #[path = "../wishes/mod.rs"]
 mod wishes;
 mod world;
