@@ -38,7 +38,7 @@ fn containers_of_two_networks_do_not_reach_each_other() {
             reaches_none(&ways);
             if world.case == Case::USUAL {
                 // The rules are what keeps them apart: the host forwards.
-                tool("nft flush ruleset");
+                world.flush_rules();
                 ways.into_iter().for_each(|(from, to)| _ = reaches(from, to));
             }
         });
@@ -88,7 +88,7 @@ fn a_containers_own_address_is_closed_to_machines_outside_whatever_they_route() 
             let ways = Family::BOTH.map(|family| (world.remote(), one.at(family, PORT)));
             reaches_none(&ways);
             // The rules are what closes it: the packets arrive and the answers find their way.
-            tool("nft flush ruleset");
+            world.flush_rules();
             ways.into_iter().for_each(|(from, to)| _ = reaches(from, to));
         });
     });

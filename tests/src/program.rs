@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -97,6 +97,17 @@ pub(crate) fn tool(line: &str) -> String {
     let ran = run(Command::new(program).args(words));
     assert!(ran.status.success(), "{line}: {ran}");
     ran.out
+}
+
+/// Runs a tool that must succeed with this as its input.
+#[track_caller]
+pub(crate) fn feed(line: &str, input: &str) {
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().expect("a line names a program"));
+    let mut child = command.args(words).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes()).unwrap();
+    let ran = child.wait_with_output().unwrap();
+    assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
 }
 
 /// The words of a line, those in single quotes as one.

@@ -85,8 +85,8 @@ impl Snapshot {
 
     fn rules(&mut self) {
         if lacks(&["nft"]).is_none() {
-            for (table, text) in tables(&tool("nft -s list ruleset")) {
-                self.note("nftables", &format!("{table} {text}"));
+            for (_, lines) in tables(&tool("nft -s list ruleset")) {
+                self.note("nftables", &lines.join(" "));
             }
         }
         for program in ["iptables-save", "ip6tables-save"] {
@@ -166,21 +166,18 @@ fn steady(line: &str) -> String {
     kept.join(" ")
 }
 
-/// The tables of a rule set, each as its name and its lines in one; what `iptables` made and left without a
-/// rule is no table.
-fn tables(ruleset: &str) -> Vec<(String, String)> {
-    let mut tables = Vec::new();
+/// The tables that `nft` lists, each by its family and name with its lines, but for those that `iptables` made: its
+/// own program tells of them.
+pub(crate) fn tables(ruleset: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut tables: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in ruleset.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         match line.strip_prefix("table ") {
-            Some(name) => tables.push((name.trim_end_matches(" {").to_owned(), Vec::new())),
+            Some(name) => tables.push((name.split(" {").next().unwrap_or(name), vec![line])),
             None => tables.last_mut().expect("lines are those of a table").1.push(line.trim()),
         }
     }
-    let text = |(name, lines): (String, Vec<&str>)| (name, lines.join(" "));
-    let empty = |lines: &[&str]| {
-        lines.iter().all(|line| line.starts_with("chain ") || line.starts_with("type ") || *line == "}")
-    };
-    tables.into_iter().filter(|(name, lines)| !(is_of_iptables(name) && empty(lines))).map(text).collect()
+    tables.retain(|(name, _)| !is_of_iptables(name));
+    tables
 }
 
 fn is_of_iptables(table: &str) -> bool {
@@ -189,7 +186,7 @@ fn is_of_iptables(table: &str) -> bool {
 }
 
 /// Whether a line of iptables-save is a rule, or a chain or policy that someone made.
-fn is_rule(line: &str) -> bool {
+pub(crate) fn is_rule(line: &str) -> bool {
     match line.strip_prefix(':') {
         Some(chain) => !chain.contains(" ACCEPT "),
         None => line.starts_with('-'),

@@ -1,7 +1,8 @@
 //! Where a test stands: a host, a remote machine, containers.
 
+use crate::beside::Theirs;
 use crate::private::{has_bridge_netfilter, lacks, skip};
-use crate::program::{self, Ran, path_of_linkspan, run};
+use crate::program::{self, Ran, path_of_linkspan, run, tool};
 use linkspan::lab::Lab;
 use linkspan::{
     Attachment, Container, DefinedNetwork, Endpoint, Firewall, Host, IpNet, Mode, NetNs, Network,
@@ -11,6 +12,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// What differs between hosts and must not differ for packets.
@@ -100,10 +102,11 @@ pub(crate) struct World {
     pub(crate) here: NetNs,
     pub(crate) host: Host,
     pub(crate) lab: Lab,
+    theirs: Mutex<Theirs>,
 }
 
 impl World {
-    /// Moves the calling thread there.
+    /// Moves the calling thread there, where rules of others are loaded.
     pub(crate) fn new(case: Case) -> Self {
         let lab = Lab::enter().unwrap();
         if has_bridge_netfilter() {
@@ -113,7 +116,14 @@ impl World {
             }
         }
         let host = Host::builder().firewall(case.firewall).open().unwrap();
-        Self { case, here: NetNs::current().unwrap(), host, lab }
+        let theirs = Mutex::new(Theirs::load(case.firewall));
+        Self { case, here: NetNs::current().unwrap(), host, lab, theirs }
+    }
+
+    /// Takes all rules away, ours too: what goes through then was stopped by them.
+    pub(crate) fn flush_rules(&self) {
+        tool("nft flush ruleset");
+        *self.theirs.lock().unwrap_or_else(PoisonError::into_inner) = Theirs::load(self.case.firewall);
     }
 
     /// The remote machine.
@@ -172,6 +182,16 @@ impl World {
     }
 }
 
+impl Drop for World {
+    /// Whatever a test did, what others have loaded is as it was.
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let theirs = self.theirs.get_mut().unwrap_or_else(PoisonError::into_inner);
+            theirs.assert_unchanged("the test");
+        }
+    }
+}
+
 /// A wish for a container of this name.
 pub(crate) fn container(name: &str) -> Container {
     Container::new(name.parse().unwrap())
@@ -212,7 +232,7 @@ impl Member {
     /// Runs a tool inside, which must succeed.
     #[track_caller]
     pub(crate) fn tool(&self, line: &str) -> String {
-        self.netns().run(|| program::tool(line)).unwrap()
+        self.netns().run(|| tool(line)).unwrap()
     }
 }
 
