@@ -157,15 +157,18 @@ fn is_firewalld(table: &Table) -> bool {
 /// firewalld makes its rules anew when it is reloaded, so they are mended by its zones: what comes from an
 /// interface of zone `trusted` is accepted, and what goes there by a policy.
 fn firewalld(opening: &Opening) -> Option<String> {
-    let zone = |link: IfName| format!("firewall-cmd --zone=trusted --add-interface={link}");
+    let trust = |bridge: IfName| format!("firewall-cmd --permanent --zone=trusted --add-interface={bridge}");
+    let reload = "firewall-cmd --reload";
     if let Some(bridge) = opening.bridge_in() {
-        return Some(zone(bridge));
+        return Some(format!("{} && {reload}", trust(bridge)));
     }
-    let bridge = opening.bridge_out()?;
     let policy = "firewall-cmd --permanent --policy=to-trusted";
+    let known = "firewall-cmd --permanent --info-policy=to-trusted >/dev/null 2>&1";
+    // A policy that another network was mended by is there already.
     Some(format!(
-        "firewall-cmd --permanent --zone=trusted --add-interface={bridge} && \
-         firewall-cmd --permanent --new-policy=to-trusted && {policy} --add-ingress-zone=ANY && \
-         {policy} --add-egress-zone=trusted && {policy} --set-target=ACCEPT && firewall-cmd --reload"
+        "{} && {{ {known} || firewall-cmd --permanent --new-policy=to-trusted; }} && \
+         {policy} --add-ingress-zone=ANY && {policy} --add-egress-zone=trusted && \
+         {policy} --set-target=ACCEPT && {reload}",
+        trust(opening.bridge_out()?)
     ))
 }

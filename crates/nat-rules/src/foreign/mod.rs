@@ -187,21 +187,34 @@ impl fmt::Display for Judgement {
 /// A rule that stops it for certain is named before one of which nobody can tell. Of a packet that our own
 /// rules stop, the way up to there is judged.
 pub fn judge(foreign: &Foreign, walk: &Walk) -> Judgement {
-    let mut doubt = None;
-    for stage in walk.stages() {
-        for (table, name, base) in foreign.entered(stage) {
-            match Run::base(table, name, base, stage, &foreign.links) {
-                End::Dropped(at) => {
-                    let mend = mend::command(foreign, walk, stage, (table, name, base));
-                    return Judgement::StoppedBy { rule: at.rule(), mend };
-                }
-                End::Unknown(at) => doubt = doubt.or(Some(at.rule())),
-                End::Translated(at, nat) if nat.leads_elsewhere(walk) => doubt = doubt.or(Some(at.rule())),
-                End::Accepted(_) | End::Returned | End::Translated(..) => {}
-            }
+    let mut doubt = Judgement::Passes;
+    for objection in objections(foreign, walk) {
+        match (&objection, &doubt) {
+            (Judgement::StoppedBy { .. }, _) => return objection,
+            (_, Judgement::Passes) => doubt = objection,
+            _ => {}
         }
     }
-    doubt.map_or(Judgement::Passes, Judgement::CannotTell)
+    doubt
+}
+
+/// Everything that stops the packet or may, in the order in which the kernel would come to it: who mends one
+/// meets the next.
+///
+/// Nothing where others' rules let it pass. Of a packet that our own rules stop, the way up to there is judged.
+pub fn objections(foreign: &Foreign, walk: &Walk) -> impl Iterator<Item = Judgement> {
+    let entered = |stage| foreign.entered(stage).into_iter().map(move |chain| (stage, chain));
+    walk.stages().iter().flat_map(entered).filter_map(|(stage, (table, name, base))| {
+        match Run::base(table, name, base, stage, &foreign.links) {
+            End::Dropped(at) => {
+                let mend = mend::command(foreign, walk, stage, (table, name, base));
+                Some(Judgement::StoppedBy { rule: at.rule(), mend })
+            }
+            End::Unknown(at) => Some(Judgement::CannotTell(at.rule())),
+            End::Translated(at, nat) if nat.leads_elsewhere(walk) => Some(Judgement::CannotTell(at.rule())),
+            End::Accepted(_) | End::Returned | End::Translated(..) => None,
+        }
+    })
 }
 
 impl crate::netfilter::Nat {

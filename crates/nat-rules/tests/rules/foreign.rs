@@ -223,7 +223,7 @@ fn firewalld_is_mended_by_its_zones() {
     check(
         lines,
         OUTWARD,
-        "stopped by `-A FORWARD -j REJECT --reject-with icmp-host-prohibited` in chain `FORWARD` of table `iptables filter`; mended by: firewall-cmd --zone=trusted --add-interface=ls-web",
+        "stopped by `-A FORWARD -j REJECT --reject-with icmp-host-prohibited` in chain `FORWARD` of table `iptables filter`; mended by: firewall-cmd --permanent --zone=trusted --add-interface=ls-web && firewall-cmd --reload",
     );
     check(lines, "ping 10.88.1.2 -> 192.0.2.9 from ls-web", "passes");
     check(lines, INWARD, "passes");
