@@ -46,3 +46,5 @@ mod publishing;
 mod race;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod trust;

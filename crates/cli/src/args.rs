@@ -212,6 +212,13 @@ pub(crate) struct NetworkCreate {
     /// The source address of what goes out, one of each family [default: that of the link it leaves by]
     #[arg(long, value_name = "IP", value_parser = parsed::<IpAddr>, conflicts_with = "no_masquerade")]
     pub(crate) snat: Vec<IpAddr>,
+    /// A link of the host by which published ports are reached at the containers' own addresses as well
+    ///
+    /// Docker's com.docker.network.bridge.trusted_host_interfaces, for gateway mode nat: a machine behind the link
+    /// that routes the subnet here reaches ADDRESS:PORT of a container where PORT is published, be it at a host
+    /// address or at 127.0.0.1. May be given several times.
+    #[arg(long, value_name = "IF", value_parser = parsed::<IfName>)]
+    pub(crate) trusted_interface: Vec<IfName>,
     /// The largest packet, in bytes [default: that of the uplink]
     #[arg(long, value_name = "N", value_parser = parsed::<Mtu>)]
     pub(crate) mtu: Option<Mtu>,

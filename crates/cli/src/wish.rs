@@ -24,6 +24,7 @@ pub(crate) fn network(args: &NetworkCreate) -> Result<Network, Fault> {
     if !args.icc {
         network = network.neighbours(Neighbours::PublishedOnly);
     }
+    network = args.trusted_interface.iter().copied().fold(network, Network::trust);
     network = args.mtu.into_iter().fold(network, Network::mtu);
     network = args.bridge_name.into_iter().fold(network, Network::link);
     Ok(args.label.iter().fold(network, |network, label| network.label(&label.key, &label.value)))

@@ -164,6 +164,8 @@ pub struct Published {
     pub(crate) to: Vec<IpAddr>,
     #[serde(default)]
     pub(crate) open: Vec<OpenAddress>,
+    #[serde(default)]
+    pub(crate) trusted: Vec<OpenAddress>,
 }
 
 /// Where the host answers for a port of a container.
@@ -218,10 +220,16 @@ impl Published {
         self.open.iter().map(|open| open.address)
     }
 
+    /// The addresses of the container at which the port is reached directly as well, by the links of the host
+    /// that its network trusts, one of each family at most.
+    pub fn trusted(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.trusted.iter().map(|open| open.address)
+    }
+
     fn rules(&self) -> impl Iterator<Item = Result<rules::Publish, rules::Error>> + '_ {
         let translated =
             self.host.iter().flat_map(move |host| self.to.iter().map(move |to| self.translated(host, *to)));
-        let open = self.open.iter().map(|open| {
+        let open = self.open.iter().chain(&self.trusted).map(|open| {
             let to = rules::Destination::new(open.address, self.port);
             Ok(rules::Publish::routed(self.protocol, to, open.bridge))
         });
@@ -368,9 +376,29 @@ pub(crate) fn needs_host_ports(networks: &[&DefinedNetwork]) -> bool {
 
 /// An address that published ports lead to, and by which way.
 struct Serving {
-    address: IpAddr,
-    bridge: IfName,
-    routed: bool,
+    to: OpenAddress,
+    way: Way,
+}
+
+/// How a container is reached at a published port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By the host's.
+    Translated,
+    /// By the host's, and directly by the links that its network trusts.
+    TranslatedAndTrusted,
+    /// Directly.
+    Routed,
+}
+
+impl Way {
+    fn of(network: &DefinedNetwork) -> Self {
+        match network.policy.gateway {
+            GatewayMode::Routed => Self::Routed,
+            GatewayMode::Nat if network.trusted().next().is_some() => Self::TranslatedAndTrusted,
+            _ => Self::Translated,
+        }
+    }
 }
 
 /// The addresses of the endpoints with the default routes, one of each family.
@@ -379,8 +407,8 @@ fn serving(endpoints: &[AttachedEndpoint], placed: &[Placed<'_>]) -> Vec<Serving
         let has_route = |e: &AttachedEndpoint| e.gateways.iter().any(|gateway| gateway.is_ipv4() == v4);
         let (endpoint, placed) = endpoints.iter().zip(placed).find(|(endpoint, _)| has_route(endpoint))?;
         let address = endpoint.addresses.iter().map(IpNet::addr).find(|address| address.is_ipv4() == v4)?;
-        let routed = placed.network.policy.gateway == GatewayMode::Routed;
-        Some(Serving { address, bridge: endpoint.bridge, routed })
+        let to = OpenAddress { address, bridge: endpoint.bridge };
+        Some(Serving { to, way: Way::of(placed.network) })
     };
     [of_family(true), of_family(false)].into_iter().flatten().collect()
 }
@@ -388,15 +416,21 @@ fn serving(endpoints: &[AttachedEndpoint], placed: &[Placed<'_>]) -> Vec<Serving
 /// The wish as it is granted: it leads to the addresses that are of its host address's family.
 fn published(wish: &Publish, host: Option<&HostPort>, serving: &[Serving]) -> Result<Published, Error> {
     let port = wish.port().ok_or(Error::Unpublishable { publish: *wish })?;
-    let leads = |to: &&Serving| wish.host_address().is_none_or(|at| at.is_ipv4() == to.address.is_ipv4());
-    let (routed, translated): (Vec<_>, Vec<_>) = serving.iter().filter(leads).partition(|to| to.routed);
-    if routed.is_empty() && translated.is_empty() {
+    let leads =
+        |one: &&Serving| wish.host_address().is_none_or(|at| at.is_ipv4() == one.to.address.is_ipv4());
+    let serving: Vec<_> = serving.iter().filter(leads).collect();
+    if serving.is_empty() {
         return Err(Error::LeadsNowhere { publish: *wish });
     }
-    let open = routed.iter().map(|to| OpenAddress { address: to.address, bridge: to.bridge }).collect();
-    let to = translated.iter().map(|to| to.address).collect();
-    let host = host.map(|host| HostSide { address: host.address, port: host.port });
-    Ok(Published { protocol: wish.protocol(), port, host, to, open })
+    let by = |ways: &'static [Way]| serving.iter().filter(|one| ways.contains(&one.way)).map(|one| one.to);
+    Ok(Published {
+        protocol: wish.protocol(),
+        port,
+        host: host.map(|host| HostSide { address: host.address, port: host.port }),
+        to: by(&[Way::Translated, Way::TranslatedAndTrusted]).map(|to| to.address).collect(),
+        open: by(&[Way::Routed]).collect(),
+        trusted: by(&[Way::TranslatedAndTrusted]).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -490,6 +524,26 @@ mod tests {
         let nowhere = "leads nowhere: the container has no default route of that family";
         check(&["a"], Some("::1"), &format!("port `[::1]:8080:80/tcp` {nowhere}"));
         check(&[], None, &format!("port `8080:80/tcp` {nowhere}"));
+    }
+
+    #[test]
+    fn a_port_behind_trusted_links_is_one_of_the_containers_own_address_too() {
+        let check = |mode: GatewayMode, expected: &[&str]| {
+            let mut both = network("z", &["10.0.2.0/24", "fd00::/64"]);
+            both.policy.gateway = mode;
+            both.policy.trusted.insert("eth1".parse().unwrap());
+            let host = HostPort { protocol: Protocol::Tcp, port: Port::new(8080).unwrap(), address: None };
+            let granted = grant(&on(&["z"]).publish(Publish::tcp(80).at(8080)), &[both], &[host]).unwrap();
+            let rules: Vec<_> = granted.rules().unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(rules, expected);
+        };
+        let translated = ["8080/tcp -> 10.0.2.5:80", "8080/tcp -> [fd00::4]:80"];
+        let bridge = NetworkId::of_default("z").link();
+        let own = ["10.0.2.5:80", "[fd00::4]:80"].map(|to| format!("{to}/tcp by {bridge}"));
+        let own = [own[0].as_str(), own[1].as_str()];
+        check(GatewayMode::Nat, &[translated, own].concat());
+        check(GatewayMode::NatUnprotected, &translated);
+        check(GatewayMode::Routed, &own);
     }
 
     #[test]

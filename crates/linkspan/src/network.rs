@@ -4,7 +4,7 @@ use linkspan_ipam::{Pools, Subnet, ula_subnet};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::Document;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,6 +31,8 @@ pub struct Network {
     gateway: Option<GatewayMode>,
     neighbours: Option<Neighbours>,
     egress: Option<Egress>,
+    #[serde(default)]
+    trusted: BTreeSet<IfName>,
 }
 
 /// Who can talk to whom, and from which address.
@@ -40,6 +42,7 @@ pub(crate) struct Policy {
     pub(crate) gateway: GatewayMode,
     pub(crate) neighbours: Neighbours,
     pub(crate) egress: Egress,
+    pub(crate) trusted: BTreeSet<IfName>,
 }
 
 /// What the gateway of a network does with packets from and to other places than the network itself.
@@ -121,6 +124,7 @@ impl Network {
             gateway: None,
             neighbours: None,
             egress: None,
+            trusted: BTreeSet::new(),
         }
     }
 
@@ -180,6 +184,18 @@ impl Network {
         self
     }
 
+    /// Lets packets that come by this link of the host reach published ports at the containers' own addresses,
+    /// without translation: Docker's `com.docker.network.bridge.trusted_host_interfaces`. Several can be asked
+    /// for.
+    ///
+    /// It holds wherever the port is published, at 127.0.0.1 say, and for [`GatewayMode::Nat`] alone: the other
+    /// modes open what they open to every link. The link need not be there.
+    #[must_use]
+    pub fn trust(mut self, link: IfName) -> Self {
+        self.trusted.insert(link);
+        self
+    }
+
     /// Notes something that linkspan keeps and shows but does not read.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
@@ -218,6 +234,7 @@ impl Network {
             gateway: self.gateway.unwrap_or(there.gateway),
             neighbours: self.neighbours.unwrap_or(there.neighbours),
             egress: self.egress.unwrap_or(there.egress),
+            trusted: if self.trusted.is_empty() { &there.trusted } else { &self.trusted }.clone(),
         }
     }
 
@@ -251,7 +268,7 @@ pub enum Difference {
     Link,
     /// Its MTU.
     Mtu,
-    /// Its gateway mode, its neighbours, or its egress.
+    /// Its gateway mode, its neighbours, its egress, or the links that it trusts.
     Policy,
     /// Its labels.
     Labels,
@@ -263,7 +280,7 @@ impl fmt::Display for Difference {
             Self::Subnet => "subnets",
             Self::Link => "bridge name",
             Self::Mtu => "mtu",
-            Self::Policy => "gateway mode, icc or egress",
+            Self::Policy => "gateway mode, icc, egress or trusted interfaces",
             Self::Labels => "labels",
         })
     }
@@ -330,6 +347,11 @@ impl DefinedNetwork {
     /// Which source address packets have that leave it.
     pub const fn egress(&self) -> Egress {
         self.policy.egress
+    }
+
+    /// The links of the host from which published ports are reached at the containers' own addresses.
+    pub fn trusted(&self) -> impl Iterator<Item = IfName> + '_ {
+        self.policy.trusted.iter().copied()
     }
 
     /// What was noted of it.
@@ -529,6 +551,7 @@ mod tests {
         assert_eq!(differs(&wanted.clone().subnet("10.0.1.0/24".parse().unwrap())), Some(Difference::Subnet));
         let internal = wanted.clone().gateway_mode(GatewayMode::Internal);
         assert_eq!(differs(&internal), Some(Difference::Policy));
+        assert_eq!(differs(&wanted.clone().trust("eth1".parse().unwrap())), Some(Difference::Policy));
         assert_eq!(differs(&wanted.clone().mtu(Mtu::ETHERNET)), Some(Difference::Mtu));
         assert_eq!(differs(&wanted.clone().link("br0".parse().unwrap())), Some(Difference::Link));
     }

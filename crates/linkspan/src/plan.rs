@@ -244,6 +244,7 @@ fn rules_of(network: &DefinedNetwork) -> rules::Network {
     };
     let rules = rules::Network::new(network.link).with_access(access).with_egress(egress);
     let rules = rules.with_neighbours(network.policy.neighbours == Neighbours::Reachable);
+    let rules = network.trusted().fold(rules, rules::Network::with_trusted);
     network.subnets.iter().fold(rules, |rules, subnet| rules.with_subnet(subnet.net()))
 }
 
