@@ -136,6 +136,27 @@ impl Foreign {
         self.own.as_ref()
     }
 
+    pub(crate) const fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    pub(crate) const fn links(&self) -> &BTreeMap<u32, String> {
+        &self.links
+    }
+
+    /// Whether the instance's own table of nftables is there.
+    pub const fn has_own_table(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// All chains that the kernel enters at this stage, ours with others', in their order.
+    pub(crate) fn all_entered(&self, stage: &Stage) -> Vec<(&Table, &str, &Base)> {
+        let of = |table| Table::entered(table, stage).map(move |(name, base)| (table, name, base));
+        let mut entered: Vec<_> = self.own.iter().chain(&self.tables).flat_map(of).collect();
+        entered.sort_by_key(|(_, _, base)| base.priority);
+        entered
+    }
+
     /// The chains of others that the kernel enters at this stage, in their order.
     fn entered(&self, stage: &Stage) -> Vec<(&Table, &str, &Base)> {
         let of = |table| Table::entered(table, stage).map(move |(name, base)| (table, name, base));

@@ -40,7 +40,17 @@ pub(crate) struct Run<'a> {
     table: &'a Table,
     sight: Sight<'a>,
     base: Option<(&'a str, &'a Base)>,
+    care: Care,
     asked: usize,
+}
+
+/// What of two possible ends makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// Whether and where the packet goes on.
+    Way,
+    /// Its source as well.
+    Translation,
 }
 
 /// The place in a chain where its next rule is.
@@ -66,8 +76,29 @@ impl<'a> Run<'a> {
         stage: &'a Stage,
         links: &'a BTreeMap<u32, String>,
     ) -> End<'a> {
+        Self::of_base(table, (name, base), stage, links, Care::Way).through(name)
+    }
+
+    /// The same, where its end is not known as long as the translation of the source is not.
+    pub(crate) fn exact(
+        table: &'a Table,
+        name: &'a str,
+        base: &'a Base,
+        stage: &'a Stage,
+        links: &'a BTreeMap<u32, String>,
+    ) -> End<'a> {
+        Self::of_base(table, (name, base), stage, links, Care::Translation).through(name)
+    }
+
+    fn of_base(
+        table: &'a Table,
+        (name, base): (&'a str, &'a Base),
+        stage: &'a Stage,
+        links: &'a BTreeMap<u32, String>,
+        care: Care,
+    ) -> Self {
         let sight = Sight { stage, priority: base.priority, links };
-        Self { table, sight, base: Some((name, base)), asked: 0 }.through(name)
+        Self { table, sight, base: Some((name, base)), care, asked: 0 }
     }
 
     /// Through a chain that a rule of priority 0 jumps to.
@@ -78,7 +109,7 @@ impl<'a> Run<'a> {
         links: &'a BTreeMap<u32, String>,
     ) -> End<'a> {
         let sight = Sight { stage, priority: 0, links };
-        Self { table, sight, base: None, asked: 0 }.through(name)
+        Self { table, sight, base: None, care: Care::Way, asked: 0 }.through(name)
     }
 
     fn through(mut self, name: &'a str) -> End<'a> {
@@ -119,7 +150,8 @@ impl<'a> Run<'a> {
                 },
             }
         };
-        doubts.into_iter().rev().fold(end, |otherwise, (at, held)| held.or(otherwise, at))
+        let care = self.care;
+        doubts.into_iter().rev().fold(end, |otherwise, (at, held)| held.or(otherwise, at, care))
     }
 
     /// How it would end if this rule held.
@@ -184,11 +216,16 @@ impl<'a> Run<'a> {
 
 impl<'a> End<'a> {
     /// Both are possible, because of a rule of which nobody can tell whether it holds.
-    fn or(self, other: Self, why: At<'a>) -> Self {
+    fn or(self, other: Self, why: At<'a>, care: Care) -> Self {
         use End::{Accepted, Dropped, Returned, Translated};
-        let goes_on = |end| matches!(end, Accepted(_) | Translated(_, Nat::Source(_) | Nat::Masquerade));
+        let goes_on = |end| match end {
+            Translated(_, Nat::Source(_) | Nat::Masquerade) => care == Care::Way,
+            Accepted(_) => true,
+            _ => false,
+        };
         match (self, other) {
             (Dropped(_), Dropped(_)) | (Returned, Returned) => other,
+            (Translated(_, one), Translated(_, another)) if one == another => other,
             (a, b) if goes_on(a) && goes_on(b) => other,
             _ => Self::Unknown(why),
         }

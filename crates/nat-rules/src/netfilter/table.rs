@@ -120,10 +120,12 @@ impl Base {
             [stage.input, stage.output].iter().filter_map(|l| l.name()).any(|name| name.as_str() == link)
         };
         let bound = matches!(self.hook, Hook::Ingress | Hook::Egress);
-        self.hook == stage.hook
-            && stage.priorities.contains(&self.priority)
-            && (self.kind == Kind::Filter || stage.asks_nat)
-            && (!bound || self.links.iter().any(on))
+        // Whatever its priority, the kernel asks a chain that translates where it translates.
+        let asked = match self.kind {
+            Kind::Filter => stage.priorities.contains(&self.priority),
+            Kind::Nat => stage.asks_nat,
+        };
+        self.hook == stage.hook && asked && (!bound || self.links.iter().any(on))
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Journey<'a> {
     asks_target: bool,
     trace: Vec<RuleRef>,
     stages: Vec<Stage>,
+    /// A rule that may have stopped it.
+    doubt: Option<RuleRef>,
 }
 
 /// A hook with the links that a packet has there.
@@ -49,25 +51,31 @@ impl<'a> Journey<'a> {
             asks_target: connection.state == State::New,
             trace: Vec::new(),
             stages: Vec::new(),
+            doubt: None,
         }
     }
 
     pub(super) fn finish(mut self) -> Walk {
         let exit = match (self.packet.from, self.packet.way) {
             (None, _) => self.leave_host(),
-            (Some(link), Way::Routed) => self.come_in(link),
+            (Some(link), Way::Routed { filtered }) => self.come_in(link, filtered),
             (Some(link), Way::Bridged { filtered }) => self.cross(link, filtered),
         };
         let named = |stage: &Stage| [stage.input.name(), stage.output.name()];
         let mut bridges: Vec<_> = self.stages.iter().flat_map(named).flatten().collect();
         bridges.retain(|link| self.rules.has_bridge(*link));
+        let verdict = match (exit, self.doubt) {
+            (Ok(_), Some(doubt)) => Verdict::CannotTell(doubt),
+            (Ok(exit), None) => Verdict::Passes(exit),
+            (Err(verdict), _) => verdict,
+        };
         Walk {
             packet: self.packet,
-            verdict: exit.map_or_else(|verdict| verdict, Verdict::Passes),
+            verdict,
             trace: self.trace,
             source: self.source,
             target: self.target,
-            port: self.carried.target_port(),
+            carried: self.carried,
             published: self.published,
             stages: self.stages,
             bridges,
@@ -75,16 +83,47 @@ impl<'a> Journey<'a> {
     }
 
     /// From a link, to the host or to be passed on.
-    fn come_in(&mut self, link: IfName) -> Result<Exit, Verdict> {
+    fn come_in(&mut self, link: IfName, filtered: bool) -> Result<Exit, Verdict> {
         let input = Link::Named(link);
-        if self.rules.has_bridge(link) {
+        let bridge = self.rules.has_bridge(link);
+        if bridge {
             self.frame(At(Hook::Prerouting, Link::Unknown, Link::Absent))?;
-            self.frame(At(Hook::Input, Link::Unknown, Link::Absent))?;
         }
-        self.see(At(Hook::Ingress, input, Link::Absent), ALL, false)?;
-        self.lead(At(Hook::Prerouting, input, Link::Absent))?;
-        match self.routing.route(self.target) {
-            _ if self.is_martian(link) => Err(Verdict::NoRoute(self.target)),
+        if bridge && filtered {
+            self.lead(At(Hook::Prerouting, input, Link::Absent))?;
+            if self.is_turned_back(link) {
+                return self.leave_bridge(link, filtered);
+            }
+            self.come_through(link)?;
+        } else {
+            if bridge {
+                self.frame(At(Hook::Input, Link::Unknown, Link::Absent))?;
+            }
+            self.see(At(Hook::Ingress, input, Link::Absent), ALL, false)?;
+            self.lead(At(Hook::Prerouting, input, Link::Absent))?;
+        }
+        self.take(link)
+    }
+
+    /// From a bridge to the host, where the rules of packets have seen it already.
+    fn come_through(&mut self, link: IfName) -> Result<(), Verdict> {
+        self.frame(At(Hook::Input, Link::Unknown, Link::Absent))?;
+        self.see(At(Hook::Ingress, Link::Named(link), Link::Absent), ALL, false).map(|_| ())
+    }
+
+    /// What is translated while it is a frame, to a target behind the same bridge, does not leave the bridge
+    /// (`br_nf_pre_routing_finish` of `net/bridge/br_netfilter_hooks.c`).
+    fn is_turned_back(&self, link: IfName) -> bool {
+        self.target != self.packet.target && self.routing.route(self.target) == Route::Link(link)
+    }
+
+    fn take(&mut self, link: IfName) -> Result<Exit, Verdict> {
+        let route = match self.routing.arriving(link, self.packet.source, self.target) {
+            Some(route) => route,
+            None if self.is_martian(link) => Route::Nowhere,
+            None => self.routing.route(self.target),
+        };
+        match route {
             Route::Nowhere => Err(Verdict::NoRoute(self.target)),
             Route::Host => self.arrive(link),
             Route::Link(output) => self.pass_on(link, output),
@@ -97,13 +136,21 @@ impl<'a> Journey<'a> {
         self.target.is_loopback() && (self.target.is_ipv6() || !self.rules.has_bridge(link))
     }
 
-    /// A frame to a neighbour, which stays on its bridge.
+    /// A frame to a neighbour, which stays on its bridge unless it is led elsewhere.
     fn cross(&mut self, link: IfName, filtered: bool) -> Result<Exit, Verdict> {
-        let bridge = Link::Named(link);
         self.frame(At(Hook::Prerouting, Link::Unknown, Link::Absent))?;
         if filtered {
-            self.lead(At(Hook::Prerouting, bridge, Link::Absent))?;
+            self.lead(At(Hook::Prerouting, Link::Named(link), Link::Absent))?;
+            if self.target != self.packet.target && !self.is_turned_back(link) {
+                self.come_through(link)?;
+                return self.take(link);
+            }
         }
+        self.leave_bridge(link, filtered)
+    }
+
+    fn leave_bridge(&mut self, link: IfName, filtered: bool) -> Result<Exit, Verdict> {
+        let bridge = Link::Named(link);
         self.frame(At(Hook::Forward, Link::Unknown, Link::Unknown))?;
         if filtered {
             self.see(At(Hook::Forward, bridge, bridge), ALL, false)?;
@@ -121,8 +168,7 @@ impl<'a> Journey<'a> {
     }
 
     fn arrive(&mut self, link: IfName) -> Result<Exit, Verdict> {
-        self.see(At(Hook::Input, Link::Named(link), Link::Absent), ALL, false)?;
-        self.take_back();
+        self.hide(At(Hook::Input, Link::Named(link), Link::Absent))?;
         Ok(Exit::Host)
     }
 
@@ -200,8 +246,7 @@ impl<'a> Journey<'a> {
 
     fn frame(&mut self, at: At) -> Result<(), Verdict> {
         let stage = Stage { layer: Layer::Frame, ..self.stage(at, ALL, false) };
-        self.stages.push(stage);
-        Ok(())
+        self.ask(stage).map(|_| ())
     }
 
     /// Asks the chains of these priorities.
@@ -212,7 +257,11 @@ impl<'a> Journey<'a> {
         asks_nat: bool,
     ) -> Result<Option<Nat>, Verdict> {
         let stage = self.stage(at, priorities, asks_nat);
-        let answer = self.rules.at(&stage, &mut self.trace);
+        self.ask(stage)
+    }
+
+    fn ask(&mut self, stage: Stage) -> Result<Option<Nat>, Verdict> {
+        let answer = self.rules.at(&stage, &mut self.trace, &mut self.doubt);
         self.stages.push(stage);
         answer
     }

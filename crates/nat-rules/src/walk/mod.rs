@@ -6,8 +6,8 @@
 //! ([`Routing`]); what others' rules make of the packet on the same way is
 //! [`foreign::judge`](crate::foreign::judge)'s to say.
 //!
-//! It does not follow fragments, tunnels, policy routing or the reverse path filter, and knows nothing of
-//! the links but their names.
+//! It does not follow fragments and tunnels, and knows nothing of the links but their names; policy routing and
+//! the reverse path filter are for [`Routing`] to know.
 //!
 //! ```
 //! use linkspan_nat_rules::walk::{Exit, Packet, Routes, Rules, Verdict, walk};
@@ -38,6 +38,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod everything;
 mod journey;
 mod layout;
 mod packet;
@@ -72,7 +73,7 @@ pub struct Walk {
     trace: Vec<RuleRef>,
     source: Source,
     target: IpAddr,
-    port: Option<Port>,
+    carried: Carried,
     published: bool,
     stages: Vec<Stage>,
     /// The bridges of ours that it passes.
@@ -103,7 +104,28 @@ impl Walk {
 
     /// Its target port when it comes out; `None` where it has none or the sender's kernel chose it.
     pub const fn port(&self) -> Option<Port> {
-        self.port
+        self.carried.target_port()
+    }
+
+    /// The packet that was followed.
+    pub const fn packet(&self) -> &Packet {
+        &self.packet
+    }
+
+    /// Its source when it comes out, where that is known: a masqueraded one is by the link it leaves by.
+    pub fn sent_from(&self, routing: &dyn Routing) -> Option<IpAddr> {
+        match (self.source, &self.verdict) {
+            (Source::Kept(source) | Source::Translated(source), _) => Some(source),
+            (Source::Masqueraded, Verdict::Passes(Exit::Link(link))) => routing.own(*link, self.target),
+            (Source::Masqueraded, _) => None,
+        }
+    }
+
+    /// The packet as the next machine gets it, which knows nothing of its connection; `None` where it did not
+    /// leave, or with a source that is not known.
+    pub fn onward(&self, routing: &dyn Routing) -> Option<Packet> {
+        let Verdict::Passes(Exit::Link(_)) = self.verdict else { return None };
+        Packet::carrying(self.sent_from(routing)?, self.target, self.carried)
     }
 
     /// The packet that answers this one, with the translations of this one taken back on its way; `None`
@@ -116,13 +138,10 @@ impl Walk {
             Exit::Host => None,
             Exit::Link(link) => Some(link),
         };
-        let (target, hidden) = match self.source {
-            Source::Kept(source) => (source, false),
-            Source::Translated(source) => (source, true),
-            Source::Masqueraded => (routing.own(link?, self.target)?, true),
-        };
+        let target = self.sent_from(routing)?;
+        let hidden = !matches!(self.source, Source::Kept(_));
         let asked = self.packet;
-        Some(asked.answered(self.target, target, link, self.port, (self.published, hidden)))
+        Some(asked.answered(self.target, target, link, self.port(), (self.published, hidden)))
     }
 
     pub(crate) fn stages(&self) -> &[Stage] {
@@ -144,7 +163,7 @@ impl fmt::Display for Walk {
         }
         if *target != packet.target {
             write!(f, ", led to {target}")?;
-            self.port.map_or(Ok(()), |port| write!(f, " port {port}"))?;
+            self.port().map_or(Ok(()), |port| write!(f, " port {port}"))?;
         }
         match source {
             Source::Kept(_) => Ok(()),

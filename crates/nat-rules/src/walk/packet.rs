@@ -37,11 +37,14 @@ pub(crate) enum Carried {
     Echo { reply: bool },
 }
 
-/// Whether a packet is the host's to pass on.
+/// Whether a packet is the host's to pass on; with bridge netfilter, the rules of packets see it while it is a
+/// frame of the bridge by which it arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    Routed,
-    /// A frame to a neighbour on the same bridge; with bridge netfilter, the rules of packets see it.
+    Routed {
+        filtered: bool,
+    },
+    /// A frame to a neighbour on the same bridge.
     Bridged {
         filtered: bool,
     },
@@ -102,6 +105,15 @@ impl Packet {
         Self { way: Way::Bridged { filtered }, ..self }
     }
 
+    /// The same as a frame to the host's own MAC, which is what a packet is until something else is said.
+    ///
+    /// Where `filtered` is as for [`Self::bridged`], a target that is translated to one behind the same bridge
+    /// stays on the bridge, forwarding or not.
+    #[must_use]
+    pub const fn routed(self, filtered: bool) -> Self {
+        Self { way: Way::Routed { filtered }, ..self }
+    }
+
     /// The same in this state of its connection, of which nothing is translated.
     ///
     /// The answer to a packet, with its translations taken back, is [`Walk::answer`](super::Walk::answer).
@@ -125,9 +137,9 @@ impl Packet {
         self.from
     }
 
-    fn carrying(source: IpAddr, target: IpAddr, carried: Carried) -> Option<Self> {
-        let packet =
-            Self { source, target, carried, from: None, way: Way::Routed, connection: Connection::default() };
+    pub(crate) fn carrying(source: IpAddr, target: IpAddr, carried: Carried) -> Option<Self> {
+        let (way, connection) = (Way::Routed { filtered: false }, Connection::default());
+        let packet = Self { source, target, carried, from: None, way, connection };
         (source.is_ipv4() == target.is_ipv4()).then_some(packet)
     }
 }

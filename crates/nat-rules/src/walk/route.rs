@@ -10,6 +10,15 @@ pub trait Routing {
 
     /// The host's own address on this link by which it reaches the target; what masquerade takes.
     fn own(&self, link: IfName, target: IpAddr) -> Option<IpAddr>;
+
+    /// Where a packet goes that arrives by this link, which may be refused because of its source or its link.
+    ///
+    /// `None`, as this default says, has it go by [`Self::route`], and a loopback address be refused but from a
+    /// bridge of ours.
+    fn arriving(&self, link: IfName, source: IpAddr, target: IpAddr) -> Option<Route> {
+        let _ = (link, source, target);
+        None
+    }
 }
 
 /// Where a packet goes.

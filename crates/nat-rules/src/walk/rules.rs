@@ -1,5 +1,5 @@
 use super::layout::{End, Loaded};
-use super::{RuleRef, Verdict};
+use super::{RuleRef, Verdict, everything};
 use crate::foreign::Foreign;
 use crate::iptables::{self, Family};
 use crate::netfilter::{self, Layer, Nat, Run, Stage, Table};
@@ -20,7 +20,12 @@ pub struct Rules {
 enum Backend {
     None,
     Nftables(Loaded),
-    Iptables { v4: Vec<Table>, v6: Vec<Table> },
+    /// All that is loaded, ours and others'.
+    Everything(Foreign),
+    Iptables {
+        v4: Vec<Table>,
+        v6: Vec<Table>,
+    },
 }
 
 impl Rules {
@@ -49,12 +54,24 @@ impl Rules {
         Self { instance, bridges: bridges(rules), loaded: Backend::Iptables { v4, v6 } }
     }
 
+    /// All rules that are loaded on a machine, ours and others', as they are: the kernel asks them in one order,
+    /// and so does the walk. Of the links, these are bridges of ours.
+    ///
+    /// What then stops a packet may be anybody's rule ([`RuleRef::is_of`]), and so may be the rule that cannot be
+    /// told; one that stops it for certain is named before one of which nobody can tell.
+    pub fn everything(seen: Foreign, bridges: impl IntoIterator<Item = IfName>) -> Self {
+        let (instance, bridges) = (seen.instance(), bridges.into_iter().collect());
+        Self { instance, bridges, loaded: Backend::Everything(seen) }
+    }
+
     /// The same with the rules that someone wrote into the chain for the user's own (`INSTANCE-user`), taken
     /// from what else was seen on the host.
     #[must_use]
     pub fn with_user_rules(mut self, foreign: &Foreign) -> Self {
         self.loaded = match self.loaded {
             Backend::None => Backend::None,
+            // They are there already.
+            Backend::Everything(seen) => Backend::Everything(seen),
             Backend::Nftables(loaded) => Backend::Nftables(match foreign.own_table() {
                 Some(table) => loaded.with_dump(table.clone()),
                 None => loaded,
@@ -79,12 +96,16 @@ impl Rules {
     }
 
     /// What the rules do at a stage: nothing, or a translation.
-    pub(super) fn at(&self, stage: &Stage, trace: &mut Vec<RuleRef>) -> Result<Option<Nat>, Verdict> {
-        if stage.layer == Layer::Frame {
-            return Ok(None);
-        }
+    pub(super) fn at(
+        &self,
+        stage: &Stage,
+        trace: &mut Vec<RuleRef>,
+        doubt: &mut Option<RuleRef>,
+    ) -> Result<Option<Nat>, Verdict> {
         match &self.loaded {
             Backend::None => Ok(None),
+            Backend::Everything(seen) => everything::ask(seen, stage, trace, doubt),
+            _ if stage.layer == Layer::Frame => Ok(None),
             Backend::Nftables(loaded) => by_layout(loaded, stage, trace),
             Backend::Iptables { v4, v6 } => by_lines(if stage.is_v6() { v6 } else { v4 }, stage, trace),
         }

@@ -1,3 +1,5 @@
+use crate::Instance;
+use crate::nftables::Chain;
 use linkspan_net_types::IfName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,6 +29,24 @@ impl RuleRef {
     /// The chain.
     pub fn chain(&self) -> &str {
         &self.chain
+    }
+
+    /// Whether it is one of the rules that this instance writes itself. Those in the chain for the user's own
+    /// (`INSTANCE-user`) are the user's.
+    pub fn is_of(&self, instance: Instance) -> bool {
+        let upper = instance.as_str().to_ascii_uppercase();
+        let of_iptables = |chain: &str| {
+            ["PRE", "FORWARD", "DNAT", "DNAT-OUT", "POST"].iter().any(|own| format!("{upper}-{own}") == chain)
+        };
+        let of_nftables = |chain: &str| {
+            let fixed = Chain::ALL.iter().filter(|own| **own != Chain::User);
+            fixed.map(|own| own.fixed_name()).any(|own| own == chain)
+        };
+        match self.table.split_once(' ') {
+            Some(("iptables" | "ip6tables", _)) => of_iptables(&self.chain),
+            Some(("inet", name)) => name == instance.as_str() && of_nftables(&self.chain),
+            _ => false,
+        }
     }
 
     /// The rule in the words of its firewall: `oifname vmap @to`, `policy drop`, `-A FORWARD -j DROP`.

@@ -165,10 +165,18 @@ proptest! {
     fn both_firewalls_give_the_same_answer(rules in ruleset(), packets in vec(packet(), 32)) {
         let routes = routes();
         let (nft, ipt) = (Rules::nftables(LINKSPAN(), &rules), Rules::iptables(LINKSPAN(), &rules));
+        let saved = |foreign: Foreign, family| {
+            let text = linkspan_nat_rules::iptables::text(LINKSPAN(), &rules, family);
+            foreign.with_saved(family, &text)
+        };
+        let seen = [Family::V4, Family::V6].into_iter().fold(Foreign::new(LINKSPAN()), saved);
+        let everything = Rules::everything(seen, rules.networks().map(Network::bridge));
         for packet in packets {
             let states = [State::New, State::Established, State::Related];
             for packet in [packet].into_iter().chain(states.map(|state| packet.in_state(state))) {
                 let (a, b) = (walk(&nft, &packet, &routes), walk(&ipt, &packet, &routes));
+                let (all, ours) = (walk(&everything, &packet, &routes), b.to_string());
+                prop_assert_eq!(all.to_string(), ours, "\n{:?}", rules);
                 prop_assert_eq!(outcome(&a), outcome(&b), "\n{}\n{}\n{:?}", a, b, rules);
             }
         }

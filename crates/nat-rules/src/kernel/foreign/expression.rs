@@ -29,12 +29,29 @@ struct Loaded {
     length: usize,
 }
 
+/// What a map made of a key, in the registers from this word on.
+struct Mapped<'a> {
+    at: u32,
+    set: &'a Set,
+    key: Vec<Part>,
+    ranges: Vec<Range>,
+}
+
+impl Mapped<'_> {
+    /// The bytes of an element's value that lie in the registers from this one on, to their end.
+    fn value<'b>(&self, element: &'b Element, register: Option<u32>) -> Option<&'b [u8]> {
+        let from = place(register?)?.checked_sub(self.at)?;
+        element.value.as_ref()?.get(usize::try_from(from).ok()? * 4..)
+    }
+}
+
 /// Reads one rule.
 pub(super) struct Reader<'a> {
     family: u8,
     table: &'a str,
     sets: &'a Sets,
     registers: BTreeMap<u32, Loaded>,
+    mapped: Option<Mapped<'a>>,
     tests: Vec<Test>,
     act: Act,
     words: Words,
@@ -59,7 +76,8 @@ pub(super) fn verdict(data: &Attributes<'_>) -> Option<(Act, String)> {
 impl<'a> Reader<'a> {
     pub(super) fn new(family: u8, table: &'a str, sets: &'a Sets) -> Self {
         let (registers, tests) = (BTreeMap::new(), Vec::new());
-        Self { family, table, sets, registers, tests, act: Act::Continue, words: Words::of(family) }
+        let (mapped, act, words) = (None, Act::Continue, Words::of(family));
+        Self { family, table, sets, registers, mapped, tests, act, words }
     }
 
     pub(super) fn read<'b>(mut self, expressions: impl Iterator<Item = Attribute<'b>>) -> Rule {
@@ -165,6 +183,7 @@ impl<'a> Reader<'a> {
         let place = place(to)?;
         let behind = place + u32::try_from(length).ok()?.div_ceil(4);
         self.registers.retain(|at, _| !(place..behind).contains(at));
+        self.mapped = self.mapped.take().filter(|mapped| !(place..behind).contains(&mapped.at));
         self.registers.insert(place, Loaded { part: Part::of(field), length });
         Some(())
     }
@@ -281,9 +300,13 @@ impl<'a> Reader<'a> {
             Some(to) => {
                 let words = self.words.set(&parts, false, named, &ranges);
                 let test = Test::Is { parts, ranges, inverted: false };
+                let key = test.clone();
                 self.test(if set.otherwise.is_some() { Test::Unknown } else { test }, &words);
                 self.registers.clear();
                 self.load(to, (other("map", 4), 4))?;
+                if let (Test::Is { parts: key, ranges, .. }, None) = (key, &set.otherwise) {
+                    self.mapped = Some(Mapped { at: place(to)?, set, key, ranges });
+                }
             }
         }
         Some(())
@@ -292,6 +315,16 @@ impl<'a> Reader<'a> {
     /// NFTA_NAT_TYPE, _FAMILY, _REG_ADDR_MIN, _REG_ADDR_MAX, _REG_PROTO_MIN.
     fn translate(&mut self, data: &Attributes<'_>) -> Option<()> {
         let number = |kind| data.get(kind).and_then(|number| number.be32());
+        // In a table of both families it passes over packets of the other one.
+        let family =
+            number(2).and_then(|family| u8::try_from(family).ok()).filter(|f| [IPV4, IPV6].contains(f));
+        if let Some(family) = family {
+            self.tests.push(Test::of(Field::Family, vec![Range::exactly([family])]));
+        }
+        let single = |(first, last): (u16, u16)| number(last).is_none() || number(first) == number(last);
+        if let Some(mapped) = self.mapped.take().filter(|_| [(3, 4), (5, 6)].into_iter().all(single)) {
+            return self.translate_by(&mapped, family, (number(1)?, number(3), number(5)));
+        }
         let constant = |kind| match self.one(number(kind)?)?.part.field {
             Field::Constant(bytes) => Some(bytes),
             _ => None,
@@ -305,15 +338,37 @@ impl<'a> Reader<'a> {
             0 => (Nat::Source(address), "snat"),
             _ => (Nat::Target(address.map(|address| (address, port)).filter(|_| !untold)), "dnat"),
         };
-        // In a table of both families it passes over packets of the other one.
-        let family =
-            number(2).and_then(|family| u8::try_from(family).ok()).filter(|f| [IPV4, IPV6].contains(f));
-        if let Some(family) = family {
-            self.tests.push(Test::of(Field::Family, vec![Range::exactly([family])]));
-        }
         let to = address.map_or(String::new(), |address| format!(" to {address}"));
         let port = port.map_or(String::new(), |port| format!(" port {port}"));
         self.decide(Act::Nat(nat), &format!("{word}{to}{port}"));
+        Some(())
+    }
+
+    /// By a map: each element is a translation of its own.
+    fn translate_by(
+        &mut self,
+        mapped: &Mapped<'_>,
+        family: Option<u8>,
+        (kind, address_in, port_in): (u32, Option<u32>, Option<u32>),
+    ) -> Option<()> {
+        let length = if family.unwrap_or(self.family) == IPV6 { 16 } else { 4 };
+        let act = |element: &Element| {
+            let to = mapped.value(element, address_in).and_then(|bytes| address(bytes.get(..length)?));
+            let port = mapped.value(element, port_in).and_then(|bytes| bytes.first_chunk());
+            let port = port.and_then(|bytes| Port::new(u16::from_be_bytes(*bytes)));
+            let untold = port_in.is_some() && port.is_none();
+            // NFT_NAT_SNAT is 0.
+            Act::Nat(match kind {
+                0 => Nat::Source(to),
+                _ => Nat::Target(to.map(|to| (to, port)).filter(|_| !untold)),
+            })
+        };
+        let acts = mapped.set.elements.iter().map(act).collect();
+        let (key, ranges) = (mapped.key.clone(), mapped.ranges.clone());
+        if self.act != Act::Unknown {
+            self.act = Act::Decide(Decision { key, ranges, acts, otherwise: None });
+        }
+        self.words.translation(if kind == 0 { "snat" } else { "dnat" }, family);
         Some(())
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Element {
     last: Vec<u8>,
     /// The verdict that a map leads to; `None` of a set, or of a map to something else.
     pub(super) leads: Option<Act>,
+    /// The value that a map leads to, where it is no verdict.
+    pub(super) value: Option<Vec<u8>>,
 }
 
 impl Element {
@@ -100,6 +102,7 @@ struct Raw {
     last: Option<Vec<u8>>,
     ends: bool,
     leads: Option<Act>,
+    value: Option<Vec<u8>>,
 }
 
 impl Raw {
@@ -110,11 +113,13 @@ impl Raw {
             last: value(ELEMENT_KEY_END),
             ends: flags(element) & INTERVAL_END != 0,
             leads: leads(element),
+            value: value(ELEMENT_DATA),
         })
     }
 
     fn single(self) -> Element {
-        Element { last: self.last.unwrap_or_else(|| self.key.clone()), first: self.key, leads: self.leads }
+        let Self { key, last, leads, value, .. } = self;
+        Element { last: last.unwrap_or_else(|| key.clone()), first: key, leads, value }
     }
 }
 
@@ -135,7 +140,7 @@ fn paired(mut raw: Vec<Raw>) -> Vec<Element> {
     raw.sort_by(|a, b| (&a.key, !a.ends).cmp(&(&b.key, !b.ends)));
     let mut elements: Vec<Element> = Vec::new();
     let mut open = false;
-    for Raw { key, last, ends, leads } in raw {
+    for Raw { key, last, ends, leads, value } in raw {
         match (ends, last) {
             (true, _) => {
                 if let Some(element) = elements.last_mut().filter(|_| open) {
@@ -143,11 +148,11 @@ fn paired(mut raw: Vec<Raw>) -> Vec<Element> {
                 }
                 open = false;
             }
-            (false, Some(last)) => elements.push(Element { first: key, last, leads }),
+            (false, Some(last)) => elements.push(Element { first: key, last, leads, value }),
             (false, None) => {
                 // Without an end, up to the greatest value.
                 let last = vec![u8::MAX; key.len()];
-                elements.push(Element { first: key, last, leads });
+                elements.push(Element { first: key, last, leads, value });
                 open = true;
             }
         }

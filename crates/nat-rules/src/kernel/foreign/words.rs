@@ -92,6 +92,17 @@ impl Words {
         format!("{named} vmap {map}")
     }
 
+    /// A translation by the map whose words came last.
+    pub(super) fn translation(&mut self, word: &str, family: Option<u8>) {
+        let map = self.words.pop().unwrap_or_default().replacen(" @", " map @", 1);
+        let family = match family {
+            Some(2) => " ip",
+            Some(10) => " ip6",
+            _ => "",
+        };
+        self.words.push(format!("{word}{family} to {map}"));
+    }
+
     fn listed(&self, elements: impl Iterator<Item = String>) -> String {
         let mut listed: Vec<_> = elements.take(ELEMENTS + 1).collect();
         if listed.len() > ELEMENTS {
