@@ -6,6 +6,7 @@
 // A command speaks on standard output; the libraries do not.
 #![allow(clippy::print_stdout)]
 
+mod bench;
 mod cargo;
 mod ci;
 mod deny;
@@ -30,10 +31,6 @@ use task::Task;
 
 fn main() -> ExitCode {
     match Task::parse(std::env::args().skip(1)) {
-        Ok(Task::Help) => {
-            println!("{}", task::HELP);
-            ExitCode::SUCCESS
-        }
         Ok(task) => report(perform(task)),
         Err(error) => {
             println!("error: {error}\n\n{}", task::HELP);
@@ -42,20 +39,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Tasks that have nothing to count return an empty outcome.
 fn perform(task: Task) -> io::Result<Outcome> {
     match task {
-        Task::Help => Ok(Outcome::default()),
+        Task::Help => {
+            println!("{}", task::HELP);
+            Ok(Outcome::default())
+        }
         Task::Test { user } => test::run(user),
         Task::EndToEnd { filter } => e2e::run(filter.as_deref()),
         Task::Golden(mode) => golden::run(mode),
         Task::Docs => docs::run(),
+        Task::Bench(subjects) => bench::run(&subjects).map(|()| Outcome::default()),
         Task::Ci => ci::run(),
     }
 }
 
 fn report(outcome: io::Result<Outcome>) -> ExitCode {
     let outcome = outcome.unwrap_or_else(|error| Outcome::failed(error.to_string()));
-    print!("\n{}", outcome.details());
-    println!("{outcome}");
+    if outcome != Outcome::default() {
+        print!("\n{}", outcome.details());
+        println!("{outcome}");
+    }
     if outcome.succeeded() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::bench::Subject;
 use crate::golden::Mode;
 use crate::user::Uid;
 
@@ -14,6 +15,7 @@ Usage: cargo xtask NAME
   e2e [FILTER]      the packet-level tests alone
   golden [--bless]  compare the rule sets with their golden files; --bless rewrites them
   docs              the documentation, warnings are errors
+  bench [ports]     how fast it is, beside a floor of raw netlink messages and what else is installed
   ci                all that .ci/run does after set-up
   help              this text";
 
@@ -25,6 +27,7 @@ pub(crate) enum Task {
     EndToEnd { filter: Option<String> },
     Golden(Mode),
     Docs,
+    Bench(Vec<Subject>),
     Ci,
 }
 
@@ -33,18 +36,22 @@ impl Task {
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, UsageError> {
         let arguments: Vec<String> = arguments.into_iter().collect();
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        match words.as_slice() {
+        match *words.as_slice() {
             [] | ["help" | "--help" | "-h"] => Ok(Self::Help),
             ["test"] => Ok(Self::Test { user: None }),
             ["test", "--as", user] => match user.parse() {
                 Ok(user) => Ok(Self::Test { user: Some(user) }),
-                Err(_) => Err(UsageError::NotAUser((*user).to_owned())),
+                Err(_) => Err(UsageError::NotAUser(user.to_owned())),
             },
             ["e2e"] => Ok(Self::EndToEnd { filter: None }),
-            ["e2e", filter] => Ok(Self::EndToEnd { filter: Some((*filter).to_owned()) }),
+            ["e2e", filter] => Ok(Self::EndToEnd { filter: Some(filter.to_owned()) }),
             ["golden"] => Ok(Self::Golden(Mode::Compare)),
             ["golden", "--bless"] => Ok(Self::Golden(Mode::Bless)),
             ["docs"] => Ok(Self::Docs),
+            ["bench", ref subjects @ ..] => match subjects.iter().map(|subject| subject.parse()).collect() {
+                Ok(subjects) => Ok(Self::Bench(subjects)),
+                Err(()) => Err(UsageError::Unknown(arguments.join(" "))),
+            },
             ["ci"] => Ok(Self::Ci),
             _ => Err(UsageError::Unknown(arguments.join(" "))),
         }
@@ -86,12 +93,15 @@ mod tests {
         check("golden", &Ok(Task::Golden(Mode::Compare)));
         check("golden --bless", &Ok(Task::Golden(Mode::Bless)));
         check("docs", &Ok(Task::Docs));
+        check("bench", &Ok(Task::Bench(Vec::new())));
+        check("bench ports", &Ok(Task::Bench(vec![Subject::Ports])));
         check("ci", &Ok(Task::Ci));
     }
 
     #[test]
     fn what_is_no_task_is_refused() {
         check("tset", &Err(UsageError::Unknown("tset".to_owned())));
+        check("bench sport", &Err(UsageError::Unknown("bench sport".to_owned())));
         check("docs --open", &Err(UsageError::Unknown("docs --open".to_owned())));
         check("test --as nobody", &Err(UsageError::NotAUser("nobody".to_owned())));
         check("test --as 0", &Err(UsageError::NotAUser("0".to_owned())));

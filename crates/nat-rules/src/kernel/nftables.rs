@@ -386,7 +386,8 @@ fn refusal(message: usize, errno: Errno, text: Option<String>, plan: &Plan, step
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Network;
+    use crate::{Destination, Network, Publish};
+    use linkspan_net_types::{Port, Protocol};
 
     fn check(message: usize, errno: Errno, expected: &str, overtaken: bool) {
         let change = Change::new().add_network(Network::new("ls-a".parse().unwrap()));
@@ -408,5 +409,25 @@ mod tests {
         check(rules, Errno::ENOENT, &format!("{lacks} {first}"), false);
         let elements = 1 + table::parts(Instance::default()).count();
         check(elements, Errno::ENOENT, "cannot add element inet linkspan bridges { \"ls-a\" }", true);
+    }
+
+    fn port(number: u16) -> Publish {
+        let [port, inside] = [number, 80].map(|port| Port::new(port).unwrap());
+        Publish::nat(Protocol::Tcp, port, Destination::new([10, 88, 0, 2].into(), inside))
+    }
+
+    #[test]
+    fn one_more_port_is_one_small_batch_however_many_there_are() {
+        let check = |there: u16| {
+            let there = Change::new().publish_all((20_000..).take(there.into()).map(port));
+            let seen = Seen::of(&Ruleset::new().after(&there).unwrap());
+            for change in [Change::new().publish(port(1000)), Change::new().withdraw(port(20_000))] {
+                let plan = plan(Instance::default(), &change, &seen).unwrap();
+                assert_eq!(plan.steps().len(), 1, "{plan}");
+                let (batch, _) = transaction(&plan);
+                assert!(batch.len() < 5 && batch.bytes().len() < 256, "{} bytes", batch.bytes().len());
+            }
+        };
+        [1, 1000, 10_000].into_iter().for_each(check);
     }
 }

@@ -1,0 +1,289 @@
+//! Published ports: one element each, however many there are.
+
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::time::Duration;
+
+use linkspan::{Instance, NetNs};
+use linkspan_nat_rules::kernel::Nftables;
+use linkspan_nat_rules::{Change, Destination, Publish};
+use linkspan_net_types::{Port, Protocol};
+
+use crate::connect::Server;
+use crate::contest::{Contestant, interleave, timed};
+use crate::floor::{self, Floor};
+use crate::world::{Attached, Product, Spot, Trouble, World};
+use crate::{iptables, report};
+
+/// How many ports are published while one comes or goes.
+const SIZES: [u16; 4] = [0, 1, 1000, 10_000];
+/// The first of them.
+const FIRST: u16 = 20_000;
+/// The port that comes and goes.
+const ONE: u16 = 1000;
+/// The floor's containers: the one that stays, the one that comes with all ports, the one that comes with its own.
+const STAYS: u16 = 0;
+const COMES_WITH_ALL: u16 = 1;
+const COMES: u16 = 2;
+/// A program that is started each time takes milliseconds.
+const SELDOM: usize = 20;
+/// By then the kernel has removed what was left of a namespace.
+const REAPED: Duration = Duration::from_millis(50);
+
+pub(crate) fn measure() -> Result<(), Trouble> {
+    let mut hosts = Hosts::build()?;
+    for size in SIZES {
+        if size > 0 {
+            attach_with_all(&mut hosts, size)?;
+        }
+        let there = hosts.publish(size)?;
+        count_elements(&hosts, size)?;
+        add_one(&mut hosts, &there, size)?;
+        attach_one_more(&mut hosts, size)?;
+        if size > 0 {
+            connect(&hosts, &there, size)?;
+        }
+        hosts.withdraw(&there, size)?;
+    }
+    Ok(())
+}
+
+/// A machine for each contestant.
+struct Hosts {
+    linkspan: Linkspan,
+    /// Another one of linkspan, with a single port.
+    single: Linkspan,
+    only: Server,
+    floor: Raw,
+    /// The floor's containers, and a rule for each port.
+    iptables: Option<Raw>,
+}
+
+struct Linkspan {
+    world: World,
+    product: Product,
+}
+
+struct Raw {
+    world: World,
+    floor: Floor,
+    server: Server,
+}
+
+/// What stays published.
+struct There {
+    many: Attached,
+    server: Server,
+}
+
+impl Hosts {
+    fn build() -> Result<Self, Trouble> {
+        let [a, b, c, d] = [World::enter()?, World::enter()?, World::enter()?, World::enter()?];
+        let single = Linkspan::open(b, "single")?;
+        let attached = single.product.attach(&single.product.container("only", [FIRST])?)?;
+        let only = Server::start(&attached.netns()?.into(), &single.world.host)?;
+        let iptables = match iptables::is_installed() {
+            true => Some(Raw::build(d, "iptables")?),
+            false => {
+                report::absent("iptables", "not installed");
+                None
+            }
+        };
+        Ok(Self {
+            linkspan: Linkspan::open(a, "many")?,
+            single,
+            only,
+            floor: Raw::build(c, "floor")?,
+            iptables,
+        })
+    }
+
+    /// Lets each publish as many ports.
+    fn publish(&mut self, size: u16) -> Result<There, Trouble> {
+        self.floor.floor.publish(FIRST, size, floor::address(STAYS))?;
+        self.publish_by_iptables(size)?;
+        let Linkspan { world, product } = &self.linkspan;
+        world.host.enter()?;
+        let many = product.attach(&product.container("many", range(size))?)?;
+        let server = Server::start(&many.netns()?.into(), &world.host)?;
+        Ok(There { many, server })
+    }
+
+    /// Without privilege outside of its namespace, the program cannot send many rules at once.
+    fn publish_by_iptables(&mut self, size: u16) -> Result<(), Trouble> {
+        let Some(raw) = &self.iptables else { return Ok(()) };
+        raw.world.host.enter()?;
+        if let Err(refused) = iptables::publish_all(range(size), floor::address(STAYS)) {
+            report::absent("iptables", &format!("{size} rules: {refused}"));
+            self.iptables = None;
+        }
+        Ok(())
+    }
+
+    fn withdraw(&mut self, there: &There, size: u16) -> Result<(), Trouble> {
+        self.floor.floor.withdraw(FIRST, size)?;
+        self.linkspan.world.host.enter()?;
+        self.linkspan.product.detach(&there.many)
+    }
+}
+
+impl Linkspan {
+    fn open(world: World, name: &'static str) -> Result<Self, Trouble> {
+        world.host.enter()?;
+        Ok(Self { product: Product::open(name)?, world })
+    }
+}
+
+impl Raw {
+    fn build(world: World, name: &str) -> Result<Self, Trouble> {
+        world.host.enter()?;
+        let mut floor = Floor::build(name)?;
+        floor.attach(STAYS)?;
+        let container = Spot::from(File::open(floor.path(STAYS))?);
+        let server = Server::start(&container, &world.host)?;
+        Ok(Self { world, floor, server })
+    }
+}
+
+fn range(size: u16) -> impl Iterator<Item = u16> {
+    FIRST..FIRST + size
+}
+
+/// A container that comes and goes with all the ports.
+fn attach_with_all(hosts: &mut Hosts, size: u16) -> Result<(), Trouble> {
+    let Hosts { linkspan, floor, .. } = hosts;
+    let wanted = linkspan.product.container("all", range(size))?;
+    let rounds = if size > 1000 { 5 } else { 20 };
+    let [attach, detach] = interleave(
+        rounds,
+        vec![
+            Contestant::new("floor", || {
+                floor.world.host.enter()?;
+                let (attach, ()) = timed(|| {
+                    floor.floor.attach(COMES_WITH_ALL)?;
+                    floor.floor.publish(FIRST, size, floor::address(COMES_WITH_ALL))
+                })?;
+                let (detach, ()) = timed(|| {
+                    floor.floor.withdraw(FIRST, size)?;
+                    floor.floor.detach(COMES_WITH_ALL)
+                })?;
+                Ok([attach, detach])
+            })
+            .resting(REAPED),
+            Contestant::new("linkspan", || {
+                linkspan.world.host.enter()?;
+                let (attach, attached) = timed(|| linkspan.product.attach(&wanted))?;
+                let (detach, ()) = timed(|| linkspan.product.detach(&attached))?;
+                Ok([attach, detach])
+            })
+            .resting(REAPED),
+        ],
+    )?;
+    report::operation("attach with all of them", size, &attach);
+    report::operation("detach with all of them", size, &detach);
+    Ok(())
+}
+
+/// One port more, by the rules alone.
+fn add_one(hosts: &mut Hosts, there: &There, size: u16) -> Result<(), Trouble> {
+    let Hosts { linkspan, floor, iptables, .. } = hosts;
+    linkspan.world.host.enter()?;
+    let mut rules = Nftables::open_in(Instance::default(), NetNs::current()?.as_fd())?;
+    let publish = Change::new().publish(one(there.many.address())?);
+    let withdraw = publish.inverse();
+    let mut contestants = vec![
+        Contestant::new("floor", || {
+            let to = floor::address(STAYS);
+            let (add, ()) = timed(|| floor.floor.publish(ONE, 1, to))?;
+            let (remove, ()) = timed(|| floor.floor.withdraw(ONE, 1))?;
+            Ok([add, remove])
+        }),
+        Contestant::new("linkspan", || {
+            let (add, _) = timed(|| rules.change(&publish))?;
+            let (remove, _) = timed(|| rules.change(&withdraw))?;
+            Ok([add, remove])
+        }),
+    ];
+    if let Some(raw) = iptables {
+        contestants.push(Contestant::new("iptables", || by_iptables(raw)).every(SELDOM));
+    }
+    let [add, remove] = interleave(400, contestants)?;
+    report::operation("add one port", size, &add);
+    report::operation("remove one port", size, &remove);
+    Ok(())
+}
+
+fn one(to: IpAddr) -> Result<Publish, Trouble> {
+    let (at, inside) = (Port::new(ONE).ok_or("no port")?, Port::new(80).ok_or("no port")?);
+    Ok(Publish::nat(Protocol::Tcp, at, Destination::new(to, inside)))
+}
+
+fn by_iptables(raw: &Raw) -> Result<[Duration; 2], Trouble> {
+    raw.world.host.enter()?;
+    let to = floor::address(STAYS);
+    let (add, ()) = timed(|| iptables::publish(ONE, to))?;
+    let (remove, ()) = timed(|| iptables::withdraw(ONE, to))?;
+    Ok([add, remove])
+}
+
+/// A container with a port of its own, where all the others are published already.
+fn attach_one_more(hosts: &mut Hosts, size: u16) -> Result<(), Trouble> {
+    let Hosts { linkspan, floor, .. } = hosts;
+    let wanted = linkspan.product.container("one", [ONE])?;
+    let [attach, detach] = interleave(
+        40,
+        vec![
+            Contestant::new("floor", || {
+                floor.world.host.enter()?;
+                let (attach, ()) = timed(|| floor.floor.attach(COMES))?;
+                let (detach, ()) = timed(|| floor.floor.detach(COMES))?;
+                Ok([attach, detach])
+            })
+            .resting(REAPED),
+            Contestant::new("linkspan", || {
+                linkspan.world.host.enter()?;
+                let (attach, attached) = timed(|| linkspan.product.attach(&wanted))?;
+                let (detach, ()) = timed(|| linkspan.product.detach(&attached))?;
+                Ok([attach, detach])
+            })
+            .resting(REAPED),
+        ],
+    )?;
+    report::operation("attach with one more", size, &attach);
+    report::operation("detach with one more", size, &detach);
+    Ok(())
+}
+
+/// Connections from the remote machine, one by one.
+fn connect(hosts: &Hosts, there: &There, size: u16) -> Result<(), Trouble> {
+    let Hosts { linkspan, single, only, floor, iptables } = hosts;
+    let last = FIRST + size - 1;
+    let mut contestants = vec![
+        Contestant::new("linkspan, the only port", || Ok([only.connect(&single.world, FIRST)?])),
+        Contestant::new("linkspan, the first", || Ok([there.server.connect(&linkspan.world, FIRST)?])),
+        Contestant::new("linkspan, the last", || Ok([there.server.connect(&linkspan.world, last)?])),
+        Contestant::new("floor, the last", || Ok([floor.server.connect(&floor.world, last)?])),
+    ];
+    if let Some(raw) = iptables {
+        let connect = || Ok([raw.server.connect(&raw.world, last)?]);
+        contestants.push(Contestant::new("iptables, the last", connect));
+    }
+    let [connect] = interleave(1000, contestants)?;
+    report::operation("connect", size, &connect);
+    Ok(())
+}
+
+/// Says what nft, which is not ours, sees in the kernel.
+fn count_elements(hosts: &Hosts, size: u16) -> io::Result<()> {
+    hosts.linkspan.world.host.enter()?;
+    let listed = Command::new("nft").args(["list", "map", "inet", "linkspan", "pub4"]).output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let elements = listed.split_once("elements = {").map_or(0, |(_, elements)| elements.split(',').count());
+    report::fact(&format!(
+        "{size} ports published: {elements} elements in the map of IPv4 ports, as nft lists it"
+    ));
+    Ok(())
+}

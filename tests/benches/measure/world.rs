@@ -1,0 +1,130 @@
+//! Where the contestants work: each on a host of its own, in namespaces of this process.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use linkspan::lab::Lab;
+use linkspan::{Attachment, Container, DefinedNetwork, Endpoint, Host, NetNs, Network, Publish};
+use nix::sched::{CloneFlags, setns};
+
+/// What keeps a measurement from being made.
+pub(crate) type Trouble = Box<dyn Error>;
+
+/// A network namespace that the calling thread can stand in.
+#[derive(Debug)]
+pub(crate) struct Spot(OwnedFd);
+
+impl Spot {
+    /// Where the calling thread is.
+    pub(crate) fn here() -> io::Result<Self> {
+        Ok(Self(File::open("/proc/thread-self/ns/net")?.into()))
+    }
+
+    /// Moves the calling thread here.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        Ok(setns(&self.0, CloneFlags::CLONE_NEWNET)?)
+    }
+}
+
+impl From<File> for Spot {
+    fn from(file: File) -> Self {
+        Self(file.into())
+    }
+}
+
+impl From<NetNs> for Spot {
+    fn from(netns: NetNs) -> Self {
+        Self(netns.into())
+    }
+}
+
+impl AsRawFd for Spot {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// A host with a remote machine at the other end of a cable.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) lab: Lab,
+    pub(crate) host: Spot,
+    pub(crate) remote: Spot,
+}
+
+impl World {
+    /// Moves the calling thread there; the folders of worlds that were entered before are out of sight.
+    pub(crate) fn enter() -> Result<Self, Trouble> {
+        let lab = Lab::enter()?;
+        let remote = lab.remote().netns().try_clone()?.into();
+        Ok(Self { lab, host: Spot::here()?, remote })
+    }
+}
+
+/// The addresses of the network that linkspan attaches to.
+const SUBNET: &str = "10.88.0.0/16";
+/// Where the namespaces are pinned.
+const PINS: &str = "/run/linkspan-bench";
+
+/// linkspan on the host where the calling thread is, with one network.
+#[derive(Debug)]
+pub(crate) struct Product {
+    pub(crate) host: Host,
+    network: DefinedNetwork,
+    name: &'static str,
+}
+
+impl Product {
+    /// Its folders are called by this name.
+    pub(crate) fn open(name: &'static str) -> Result<Self, Trouble> {
+        let host = Host::builder()
+            .run_dir(format!("/run/linkspan-{name}"))
+            .state_dir(format!("/var/lib/linkspan-{name}"))
+            .open()?;
+        let network = host.ensure_network(&Network::bridge("bench".parse()?).subnet(SUBNET.parse()?))?;
+        Ok(Self { host, network, name })
+    }
+
+    /// A wish for a container that publishes its port 80 at these ports of the host.
+    pub(crate) fn container(
+        &self,
+        name: &str,
+        ports: impl IntoIterator<Item = u16>,
+    ) -> Result<Container, Trouble> {
+        let wanted = Container::new(name.parse()?).on(Endpoint::of(&self.network));
+        Ok(ports.into_iter().fold(wanted, |wanted, port| wanted.publish(Publish::tcp(80).at(port))))
+    }
+
+    /// Makes a namespace, pins it, and attaches it.
+    pub(crate) fn attach(&self, wanted: &Container) -> Result<Attached, Trouble> {
+        let path = format!("{PINS}/{}-{}", self.name, wanted.name());
+        let netns = NetNs::create(&path)?;
+        Ok(Attached { path, attachment: self.host.attach(&netns, wanted)? })
+    }
+
+    /// Detaches, and removes the namespace.
+    pub(crate) fn detach(&self, attached: &Attached) -> Result<(), Trouble> {
+        self.host.detach(attached.attachment.id())?;
+        Ok(NetNs::unpin(&attached.path)?)
+    }
+}
+
+/// A container of linkspan.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    path: String,
+    attachment: Attachment,
+}
+
+impl Attached {
+    pub(crate) fn netns(&self) -> Result<NetNs, Trouble> {
+        Ok(NetNs::open(&self.path)?)
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        self.attachment.endpoints()[0].address().addr()
+    }
+}
