@@ -4,7 +4,7 @@ use crate::private::in_private;
 use crate::program::tool;
 use crate::traffic::{reaches, reaches_none, serve};
 use crate::world::{Family, Member, World, container, everywhere, with_each_firewall};
-use linkspan::{DefinedNetwork, Endpoint, Network, Protocol, Publish};
+use linkspan::{Container, DefinedNetwork, Endpoint, Network, Protocol, Publish};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A network that is made by the command, with these further words.
@@ -20,8 +20,7 @@ fn web(world: &World, name: &str, network: &DefinedNetwork, at: u16) -> Member {
     let local = |by| Publish::new(by, 80).at(at).on(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let open = |by| Publish::new(by, 81).at(at + 1);
     let ports = [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(|by| [local(by), open(by)]);
-    let web =
-        world.container(&ports.fold(container(name).on(Endpoint::of(network)), |c, port| c.publish(port)));
+    let web = world.container(&ports.fold(container(name).on(Endpoint::of(network)), Container::publish));
     (80..83).for_each(|port| serve(web.netns(), port));
     web
 }

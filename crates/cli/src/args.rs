@@ -125,7 +125,7 @@ impl Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
     /// Make a bridge network, and print its id
-    Create(NetworkCreate),
+    Create(Box<NetworkCreate>),
     /// List the networks
     #[command(alias = "list")]
     Ls,
@@ -164,7 +164,7 @@ pub(crate) enum Planned {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlannedNetwork {
     /// What making a network would change
-    Create(NetworkCreate),
+    Create(Box<NetworkCreate>),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }
