@@ -35,6 +35,8 @@ mod input;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod obstacles;

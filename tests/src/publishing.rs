@@ -3,7 +3,7 @@
 use crate::private::in_private;
 use crate::program::tool;
 use crate::traffic::{Question, reaches, reaches_none, serve, serve_at};
-use crate::world::{Family, Member, World, container, everywhere, gateway, with_each_firewall};
+use crate::world::{Family, Member, World, container, everywhere, with_each_firewall};
 use linkspan::{Container, DefinedNetwork, Detached, Endpoint, Protocol, Publish};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -27,103 +27,6 @@ fn web(world: &World, network: &DefinedNetwork) -> Member {
 /// The published port at the host's address towards the remote machine.
 fn outside(world: &World, family: Family) -> SocketAddr {
     SocketAddr::new(world.host_address(family), OUTSIDE)
-}
-
-#[test]
-fn a_server_sees_the_address_of_a_client_outside() {
-    in_private(|| {
-        everywhere(|world| {
-            let _web = web(world, &world.network(1));
-            for family in Family::BOTH {
-                let seen = reaches(world.remote(), outside(world, family));
-                assert_eq!(seen, world.remote_address(family));
-            }
-        });
-    });
-}
-
-#[test]
-fn the_host_reaches_a_published_port_by_each_of_its_addresses() {
-    in_private(|| {
-        everywhere(|world| {
-            let network = world.network(1);
-            let _web = web(world, &network);
-            for family in Family::BOTH {
-                reaches(&world.here, outside(world, family));
-                reaches(&world.here, SocketAddr::new(gateway(&network, family), OUTSIDE));
-            }
-        });
-    });
-}
-
-#[test]
-fn the_host_reaches_a_published_port_by_localhost() {
-    in_private(|| {
-        everywhere(|world| {
-            let _web = web(world, &world.network(1));
-            reaches(&world.here, SocketAddr::new(LOCALHOST, OUTSIDE));
-            reaches(&world.here, SocketAddr::new(Ipv4Addr::new(127, 9, 9, 9).into(), OUTSIDE));
-        });
-    });
-}
-
-#[test]
-fn a_container_reaches_its_own_published_port() {
-    in_private(|| {
-        everywhere(|world| {
-            let network = world.network(1);
-            let web = web(world, &network);
-            for family in Family::BOTH {
-                reaches(web.netns(), outside(world, family));
-                reaches(web.netns(), SocketAddr::new(gateway(&network, family), OUTSIDE));
-            }
-        });
-    });
-}
-
-#[test]
-fn a_neighbour_reaches_a_published_port_by_the_host_address() {
-    in_private(|| {
-        everywhere(|world| {
-            let network = world.network(1);
-            let _web = web(world, &network);
-            let neighbour = world.member("neighbour", &network);
-            for family in Family::BOTH {
-                reaches(neighbour.netns(), outside(world, family));
-                reaches(neighbour.netns(), SocketAddr::new(gateway(&network, family), OUTSIDE));
-            }
-        });
-    });
-}
-
-#[test]
-fn another_network_reaches_a_published_port_by_the_host_address() {
-    in_private(|| {
-        everywhere(|world| {
-            let (network, other) = (world.network(1), world.network(2));
-            let _web = web(world, &network);
-            let stranger = world.member("stranger", &other);
-            for family in Family::BOTH {
-                reaches(stranger.netns(), outside(world, family));
-                reaches(stranger.netns(), SocketAddr::new(gateway(&other, family), OUTSIDE));
-            }
-        });
-    });
-}
-
-#[test]
-fn a_port_at_one_address_does_not_answer_at_another() {
-    in_private(|| {
-        everywhere(|world| {
-            let network = world.network(1);
-            let at = gateway(&network, Family::V4);
-            let web = world.container(&wanted(&network, |port| port.at(OUTSIDE).on(at)));
-            serve(web.netns(), INSIDE);
-            reaches(&world.here, SocketAddr::new(at, OUTSIDE));
-            let others = [LOCALHOST, world.host_address(Family::V4), gateway(&network, Family::V6)];
-            reaches_none(&others.map(|other| (&world.here, SocketAddr::new(other, OUTSIDE))));
-        });
-    });
 }
 
 #[test]

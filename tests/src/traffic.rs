@@ -119,26 +119,23 @@ pub(crate) fn reaches_none(ways: &[(&NetNs, SocketAddr)]) {
     assert!(answered.is_empty(), "reached: {answered:?}");
 }
 
-/// Asks for an echo (RFC 792, RFC 4443), and returns the address that it was asked from.
-///
-/// The socket is one that an ordinary user may have, where `net.ipv4.ping_group_range` names the user's group.
-pub(crate) fn ping(from: &NetNs, to: IpAddr, patience: Duration) -> io::Result<IpAddr> {
-    from.run(|| {
-        fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0")?;
-        let (family, by, request) = match to {
-            IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp, 8),
-            IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6, 128),
-        };
-        let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, by)?;
-        ask_once(&UdpSocket::from(socket), to, &[request, 0, 0, 0, 0, 0, 0, 1], patience)
-    })
-    .map_err(io::Error::other)?
+/// Lets root of a user namespace, who may be an ordinary user elsewhere, ping from the calling thread's namespace.
+pub(crate) fn allow_ping() -> io::Result<()> {
+    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 0")
 }
 
-fn ask_once(socket: &UdpSocket, to: IpAddr, question: &[u8], patience: Duration) -> io::Result<IpAddr> {
+/// A socket for echoes (RFC 792, RFC 4443), to which the kernel adds identifier and checksum.
+pub(crate) fn ping_socket(to: IpAddr) -> io::Result<UdpSocket> {
+    let (family, by) = match to {
+        IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
+        IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
+    };
+    let socket = UdpSocket::from(socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, by)?);
     socket.connect(SocketAddr::new(to, 0))?;
-    socket.set_read_timeout(Some(patience))?;
-    socket.send(question)?;
-    socket.recv(&mut [0; 64])?;
-    Ok(socket.local_addr()?.ip())
+    Ok(socket)
+}
+
+/// What is sent through it.
+pub(crate) const fn echo_request(to: IpAddr) -> [u8; 8] {
+    [if to.is_ipv4() { 8 } else { 128 }, 0, 0, 0, 0, 0, 0, 1]
 }
