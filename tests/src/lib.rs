@@ -31,6 +31,8 @@ mod endpoints;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod flows;
+#[cfg(test)]
 mod input;
 #[cfg(test)]
 mod isolation;

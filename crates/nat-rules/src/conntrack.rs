@@ -68,10 +68,11 @@ impl fmt::Display for Flow {
 
 /// Which tracked connections a change of the rules leaves behind.
 ///
-/// Of a port that is withdrawn, the UDP flows that were led to its container. Of a port that is published,
-/// what came to the host before and was led nowhere: UDP flows, and connections of the other protocols that
-/// nobody answered, such as a SYN between the claim of a port and its rule. A connection that a server of
-/// the host answered stays, also where it once had the port.
+/// Of a port that is withdrawn, the UDP flows that were led to its container, or passed to its own address: who
+/// has that address next would be reached by them without having published anything. Of a port that is
+/// published, what came to the host before and was led nowhere: UDP flows, and connections of the other
+/// protocols that nobody answered, such as a SYN between the claim of a port and its rule. A connection that a
+/// server of the host answered stays, also where it once had the port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stale {
     left: BTreeMap<Place, Vec<Left>>,
@@ -85,13 +86,15 @@ struct Place {
     port: Port,
 }
 
-/// Flows to a port of the host at one of its addresses; `None` is each of them.
+/// Flows to a port of the host at one of its addresses, `None` being each of them; or to a container's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     /// They were led there.
     Led(Option<IpAddr>, Destination),
     /// They were led nowhere.
     Unled(Option<IpAddr>),
+    /// They went there without translation.
+    Direct(Destination),
 }
 
 impl Stale {
@@ -100,9 +103,18 @@ impl Stale {
         let mut stale = Self::default();
         let (come, gone) = (of(change.published()), of(change.withdrawn()));
         for publish in gone.difference(&come).filter(|publish| publish.protocol() == Protocol::Udp) {
-            stale.add(publish, |at| Left::Led(at, publish.to()));
+            let to = publish.to();
+            match publish.way() {
+                Way::Nat { at, port } => stale.add(publish, port, Left::Led(at, to)),
+                Way::Routed { .. } => stale.add(publish, to.port(), Left::Direct(to)),
+            }
         }
-        come.difference(&gone).for_each(|publish| stale.add(publish, Left::Unled));
+        for publish in come.difference(&gone) {
+            // What was sent to a container's own address and did not pass is not tracked.
+            if let Way::Nat { at, port } = publish.way() {
+                stale.add(publish, port, Left::Unled(at));
+            }
+        }
         stale
     }
 
@@ -123,13 +135,13 @@ impl Stale {
                 let open = flow.protocol == Protocol::Udp || !flow.answered;
                 is_at(at) && !flow.translated && open && is_host(address)
             }
+            Left::Direct(to) => !flow.translated && flow.to == socket(to),
         })
     }
 
-    fn add(&mut self, publish: &Publish, left: impl FnOnce(Option<IpAddr>) -> Left) {
-        let Way::Nat { at, port } = publish.way() else { return };
+    fn add(&mut self, publish: &Publish, port: Port, left: Left) {
         let place = Place { v6: publish.to().address().is_ipv6(), protocol: publish.protocol(), port };
-        self.left.entry(place).or_default().push(left(at));
+        self.left.entry(place).or_default().push(left);
     }
 }
 
@@ -235,6 +247,19 @@ mod tests {
         check(&come(ANY), "192.0.2.9:4000 -> 192.0.2.1:8081 -> 10.0.0.3:81", false);
         check(&come(ANY), "10.0.0.2:4000 -> 198.51.100.1:8081", false);
         check(&come("8081 -> [fd00::2]:81"), "[::1]:4000 -> [::1]:8081", false);
+    }
+
+    #[test]
+    fn flows_to_an_address_that_is_open_no_more_are_left_behind() {
+        let to = Destination::new("10.0.0.2".parse().unwrap(), Port::new(81).unwrap());
+        let open = |by| Publish::routed(by, to, "ls-a".parse().unwrap());
+        let shut = Change::new().withdraw(open(Protocol::Udp));
+        check(&shut, "192.0.2.9:4000 -> 10.0.0.2:81", true);
+        check(&shut, "192.0.2.9:4000 -> 10.0.0.2:82", false);
+        check(&shut, "192.0.2.9:4000 -> 10.0.0.3:81", false);
+        check(&shut, "192.0.2.9:4000 -> 192.0.2.1:81 -> 10.0.0.2:81", false);
+        assert!(Stale::after(&shut.inverse()).is_empty());
+        assert!(Stale::after(&Change::new().withdraw(open(Protocol::Tcp))).is_empty());
     }
 
     #[test]

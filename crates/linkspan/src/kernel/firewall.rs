@@ -84,7 +84,12 @@ impl Rules {
 
     /// Lets the datagrams of ports that changed their owner find the new one at once.
     ///
-    /// Connections of other protocols end by themselves: what answers no longer is reset, or asked anew.
+    /// TCP needs no such look, which would cost a walk through all that the kernel tracks. Connections to a
+    /// container that went are reset by whoever has its address next. And a SYN that came before its port was
+    /// published leaves nothing: one that is refused, since nothing listens while a port is claimed, is forgotten
+    /// with the refusal (`nf_conntrack_proto_tcp.c`), and one that a rule of INPUT drops never was tracked, so that
+    /// it is led to the container when it is sent again. Whoever comes to hold ports by sockets that listen and do
+    /// not answer has to have those SYN forgotten, which are tracked for two minutes.
     pub(crate) fn forget_flows(&self, host: BorrowedFd<'_>, change: &Change) -> Result<(), Error> {
         let udp = |publish: &&Publish| publish.protocol() == Protocol::Udp;
         let change = Change::new()
