@@ -76,16 +76,28 @@ fn try_patiently(port: &HostPort) -> Result<(), Error> {
     try_port(port)
 }
 
-fn try_port(HostPort { protocol, port, address }: &HostPort) -> Result<(), Error> {
-    addresses(*address).into_iter().try_for_each(|address| {
-        let (port, protocol) = (*port, *protocol);
-        bind(protocol, SocketAddr::new(address, port.get())).map_err(|source| Error::PortBusy {
-            address,
-            port,
-            protocol,
-            source,
-        })
+fn try_port(&HostPort { protocol, port, address }: &HostPort) -> Result<(), Error> {
+    // One socket can stand for both families, which is half the work for a range of thousands; where it cannot
+    // be bound, those of one family each say which address is the busy one.
+    if address.is_none() && bind(protocol, Families::Both, everywhere(port)).is_ok() {
+        return Ok(());
+    }
+    addresses(address).into_iter().try_for_each(|address| {
+        bind(protocol, Families::One, SocketAddr::new(address, port.get()))
+            .map_err(|source| Error::PortBusy { address, port, protocol, source })
     })
+}
+
+/// The port at every address.
+const fn everywhere(port: Port) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port.get())
+}
+
+/// Which packets a socket at an IPv6 address is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Families {
+    One,
+    Both,
 }
 
 /// The wish at this port of the host.
@@ -99,24 +111,27 @@ fn addresses(address: Option<IpAddr>) -> Vec<IpAddr> {
 }
 
 /// Binds without listening: a connection that comes in this moment is refused, not accepted and then reset.
-fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<()> {
+fn bind(protocol: Protocol, families: Families, address: SocketAddr) -> io::Result<()> {
     let (kind, is_tcp) = match protocol {
         Protocol::Udp => (SockType::Datagram, false),
         _ => (SockType::Stream, true),
     };
+    let may_lack = families == Families::One && address.ip().is_unspecified();
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let socket = match socket(family, kind, SockFlag::SOCK_CLOEXEC, None) {
         // A kernel without IPv6 has no IPv6 port that anyone could have.
-        Err(Errno::EAFNOSUPPORT) if address.ip().is_unspecified() => return Ok(()),
+        Err(Errno::EAFNOSUPPORT) if may_lack => {
+            return Ok(());
+        }
         socket => socket?,
     };
     // Connections that ended a moment ago do not keep a port from its next owner.
     setsockopt(&socket, sockopt::ReuseAddr, &is_tcp)?;
     if address.is_ipv6() {
-        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+        setsockopt(&socket, sockopt::Ipv6V6Only, &(families == Families::One))?;
     }
     match nix::sys::socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
-        Err(Errno::EADDRNOTAVAIL) if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ok(()),
+        Err(Errno::EADDRNOTAVAIL) if may_lack && address.is_ipv6() => Ok(()),
         bound => Ok(bound?),
     }
 }
@@ -146,6 +161,31 @@ fn parse_ranges(text: &str) -> Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{TcpListener, UdpSocket};
+
+    fn check(holder: &str, protocol: Protocol, busy: &str) {
+        let holder: SocketAddr = holder.parse().unwrap();
+        let (tcp, udp) = match protocol {
+            Protocol::Udp => (None, Some(UdpSocket::bind(holder).unwrap())),
+            _ => (Some(TcpListener::bind(holder).unwrap()), None),
+        };
+        let held = [tcp.as_ref().map(TcpListener::local_addr), udp.as_ref().map(UdpSocket::local_addr)];
+        let held = held.into_iter().flatten().next().unwrap().unwrap();
+        let port = HostPort { protocol, port: Port::new(held.port()).unwrap(), address: None };
+        match try_port(&port) {
+            Err(Error::PortBusy { address, .. }) => assert_eq!(address.to_string(), busy, "{holder}"),
+            tried => panic!("{holder}: {tried:?}"),
+        }
+    }
+
+    #[test]
+    fn a_port_that_a_program_has_at_any_address_is_busy() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            check("127.0.0.1:0", protocol, "0.0.0.0");
+            check("0.0.0.0:0", protocol, "0.0.0.0");
+            check("[::1]:0", protocol, "::");
+        }
+    }
 
     #[test]
     fn the_kernels_ranges_are_read() {
