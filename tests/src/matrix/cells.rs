@@ -136,7 +136,7 @@ impl Questions<'_> {
         let loopback = Some(("loopback", localhost, HIDDEN));
         let targets = match self.role {
             Role::Host | Role::Neighbour(..) => Vec::new(),
-            Role::Outside => vec![uplink, loopback],
+            Role::Outside | Role::Trusted => vec![uplink, loopback],
             Role::Server(_) => vec![outside, uplink, gateway, loopback],
         };
         targets.into_iter().flatten().flat_map(|target| self.elsewhere(target)).collect()
@@ -161,6 +161,7 @@ impl Questions<'_> {
     fn asker(&self, of: &Quarter) -> Asker {
         match self.role {
             Role::Outside => Asker::Outside,
+            Role::Trusted => Asker::Trusted,
             Role::Host => Asker::Host,
             Role::Server(own) if own.number == of.number => Asker::Itself,
             Role::Server(own) => Asker::Other(own.kind),
@@ -189,6 +190,7 @@ impl Questions<'_> {
     fn own(&self) -> Option<IpAddr> {
         match self.role {
             Role::Outside => Some(self.place.world.remote_address(self.family)),
+            Role::Trusted => Some(self.place.trusted_address(self.family)),
             Role::Host => Some(self.place.world.host_address(self.family)),
             Role::Server(q) => q.has(self.family).then(|| q.server.address(self.family)),
             Role::Neighbour(q, member) => q.has(self.family).then(|| member.address(self.family)),

@@ -9,10 +9,11 @@ use crate::world::{Family, Member, World, container, gateway};
 use linkspan::{
     DefinedNetwork, Egress, Endpoint, GatewayMode, Neighbours, NetNs, Network, Protocol, Publish,
 };
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The networks, each with its name.
-const KINDS: [(&str, Kind); 13] = [
+const KINDS: [(&str, Kind); 14] = [
     ("nat", Kind::new(GatewayMode::Nat)),
     ("nat-quiet", Kind::quiet(GatewayMode::Nat)),
     ("unprotected", Kind::new(GatewayMode::NatUnprotected)),
@@ -25,6 +26,7 @@ const KINDS: [(&str, Kind); 13] = [
     ("isolated-quiet", Kind::quiet(GatewayMode::Isolated)),
     ("no-masquerade", Kind { out: Out::NoMasquerade, ..Kind::new(GatewayMode::Nat) }),
     ("snat", Kind { out: Out::Snat, ..Kind::new(GatewayMode::Nat) }),
+    ("trusting", Kind { trusting: true, ..Kind::new(GatewayMode::Nat) }),
     ("ipv4-only", Kind { ipv6: false, ..Kind::new(GatewayMode::Nat) }),
 ];
 
@@ -43,6 +45,10 @@ pub(crate) const LOCALHOSTS: [IpAddr; 2] =
 /// More addresses of the host, behind which the containers of one network go out.
 const SNAT: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(203, 0, 113, 9), Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 9));
+
+/// The cable that one network trusts, to another machine than the remote one: its ends are the host's first.
+const TRUSTED: &str = "trusted";
+const CABLE: [[&str; 2]; 2] = [["10.99.0.1/24", "fd99::1/64"], ["10.99.0.2/24", "fd99::2/64"]];
 
 /// Where a port is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +160,7 @@ fn wanted(number: u8, name: &str, kind: Kind) -> Network {
     };
     let network = Network::bridge(name.parse().unwrap()).gateway_mode(kind.mode).neighbours(neighbours);
     let network = network.egress(egress).subnet(format!("10.88.{number}.0/24").parse().unwrap());
+    let network = if kind.trusting { network.trust(TRUSTED.parse().unwrap()) } else { network };
     match kind.ipv6 {
         true => network.subnet(format!("fd88:{number}::/64").parse().unwrap()),
         false => network,
@@ -182,6 +189,7 @@ pub(crate) struct Place<'a> {
     pub(crate) world: &'a World,
     pub(crate) quarters: Vec<Quarter>,
     pub(crate) book: Book,
+    trusted: NetNs,
 }
 
 impl<'a> Place<'a> {
@@ -190,24 +198,19 @@ impl<'a> Place<'a> {
         tool(&format!("ip address add {v4} dev lo"));
         tool(&format!("ip address add {v6} dev lo"));
         let quarters = (1..).zip(KINDS).map(|(number, kind)| Quarter::new(world, number, kind)).collect();
-        let place = Self { world, quarters, book: Book::default() };
+        let place = Self { world, quarters, book: Book::default(), trusted: lay_cable() };
         place.route();
         place.serve();
         place.machines().iter().for_each(|machine| machine.netns.run(allow_ping).unwrap().unwrap());
         place
     }
 
-    /// The remote machine takes the host for the way to everything, its loopback addresses included.
+    /// Outside, the host is the way to everything.
     fn route(&self) {
-        let [v4, v6] = Family::BOTH.map(|family| self.world.host_address(family));
-        let route = || {
-            route_localhost(v4);
-            tool(&format!("ip route add 10.88.0.0/16 via {v4}"));
-            tool(&format!("ip route add {} via {v4}", SNAT.0));
-            tool(&format!("ip -6 route add fd88::/16 via {v6}"));
-            tool(&format!("ip -6 route add {} via {v6}", SNAT.1));
-        };
-        self.world.remote().run(route).unwrap();
+        let near = Family::BOTH.map(|family| self.world.host_address(family));
+        self.world.remote().run(|| route_everything(near)).unwrap();
+        let near = Family::BOTH.map(|family| family.of(CABLE[0].map(address)));
+        self.trusted.run(|| route_everything(near)).unwrap();
     }
 
     fn serve(&self) {
@@ -232,6 +235,7 @@ impl<'a> Place<'a> {
     pub(crate) fn machines(&self) -> Vec<Machine<'_>> {
         let outside = Machine { role: Role::Outside, netns: self.world.remote() };
         let host = Machine { role: Role::Host, netns: &self.world.here };
+        let trusted = Machine { role: Role::Trusted, netns: &self.trusted };
         let containers = self.quarters.iter().flat_map(|quarter| {
             [
                 (Role::Server(quarter), quarter.server.netns()),
@@ -240,13 +244,18 @@ impl<'a> Place<'a> {
             ]
             .map(|(role, netns)| Machine { role, netns })
         });
-        [outside, host].into_iter().chain(containers).collect()
+        [outside, trusted, host].into_iter().chain(containers).collect()
     }
 
     /// Every address of the host that is none of loopback.
     pub(crate) fn host_addresses(&self, family: Family) -> Vec<IpAddr> {
         let gateways = self.quarters.iter().filter_map(|quarter| quarter.gateway(family));
-        [self.world.host_address(family), self.snat(family)].into_iter().chain(gateways).collect()
+        let outer = [self.world.host_address(family), self.snat(family), family.of(CABLE[0].map(address))];
+        outer.into_iter().chain(gateways).collect()
+    }
+
+    pub(crate) fn trusted_address(&self, family: Family) -> IpAddr {
+        family.of(CABLE[1].map(address))
     }
 
     pub(crate) fn snat(&self, family: Family) -> IpAddr {
@@ -263,6 +272,7 @@ pub(crate) struct Machine<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Role<'a> {
     Outside,
+    Trusted,
     Host,
     Server(&'a Quarter),
     Neighbour(&'a Quarter, &'a Member),
@@ -272,6 +282,7 @@ impl Role<'_> {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Outside => "outside".to_owned(),
+            Self::Trusted => TRUSTED.to_owned(),
             Self::Host => "host".to_owned(),
             Self::Server(quarter) => quarter.name.to_owned(),
             Self::Neighbour(_, member) => member.attachment.name().to_string(),
@@ -289,8 +300,40 @@ impl Role<'_> {
     /// The network of a container.
     pub(crate) const fn quarter(&self) -> Option<&Quarter> {
         match self {
-            Self::Outside | Self::Host => None,
+            Self::Outside | Self::Trusted | Self::Host => None,
             Self::Server(quarter) | Self::Neighbour(quarter, _) => Some(quarter),
         }
     }
+}
+
+/// Another machine at a cable to the host, in whose namespace the calling thread is.
+fn lay_cable() -> NetNs {
+    let machine = NetNs::create_anonymous().unwrap();
+    let host = fs::read_link("/proc/thread-self").unwrap();
+    let host = host.file_name().unwrap().to_str().unwrap();
+    let up = |link: &str, addresses: [&str; 2]| {
+        for address in addresses {
+            tool(&format!("ip address add {address} dev {link} nodad"));
+        }
+        tool(&format!("ip link set {link} up"));
+    };
+    let lay = || {
+        tool("ip link set lo up");
+        tool(&format!("ip link add near type veth peer name {TRUSTED} netns {host}"));
+        up("near", CABLE[1]);
+    };
+    machine.run(lay).unwrap();
+    up(TRUSTED, CABLE[0]);
+    machine
+}
+
+/// Takes the machine of these addresses for the way to everything, its loopback addresses included.
+fn route_everything([v4, v6]: [IpAddr; 2]) {
+    route_localhost(v4);
+    tool(&format!("ip route add default via {v4}"));
+    tool(&format!("ip -6 route add default via {v6}"));
+}
+
+fn address(with_prefix: &str) -> IpAddr {
+    with_prefix.split('/').next().unwrap().parse().unwrap()
 }

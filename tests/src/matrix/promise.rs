@@ -7,23 +7,25 @@ use linkspan::GatewayMode;
 
 /// A container at its own address.
 ///
-/// `all` is every port and ping, `published` is published ports and ping. A closed network is an internal or
-/// an isolated one, and to neighbours with `icc=false` it makes no difference by which way they route.
+/// `all` is every port and ping, `published` is published ports and ping, `ports` is published ports alone. A
+/// closed network is an internal or an isolated one, and to neighbours with `icc=false` it makes no difference by
+/// which way they route. A network that trusts a link of the host trusts the machines behind it.
 const DIRECTLY: Table = Table(
     "
-                        nat   nat-unprotected  routed     internal  isolated
-    outside             -     all              published  -         -
-    host                all   all              all        all       -
-    itself              all   all              all        all       all
-    neighbour           all   all              all        all       all
-    icc-false-neighbour -     -                -          -         -
-    other-network       -     all              published  -         -
-    closed-network      -     -                -          -         -
+                        nat   nat-trusting  nat-unprotected  routed     internal  isolated
+    outside             -     -             all              published  -         -
+    trusted             -     ports         all              published  -         -
+    host                all   all           all              all        all       -
+    itself              all   all           all              all        all       all
+    neighbour           all   all           all              all        all       all
+    icc-false-neighbour -     -             -                -          -         -
+    other-network       -     -             all              published  -         -
+    closed-network      -     -             -                -          -         -
     ",
 );
 
 /// A port of the host that a container publishes: at which address of the host it is published, and at which it is
-/// asked for. `gateway` is the host's address on any network of ours.
+/// asked for. `gateway` is the host's address on any network of ours. A trusted link is outside like any other.
 ///
 /// Containers publish so on networks that translate, `nat` and `nat-unprotected`, with `icc=false` too; on others a
 /// port of the host leads nowhere.
@@ -71,6 +73,7 @@ const SEEN_AS: Table = Table(
     "
                     directly  by-the-host
     outside         own       own
+    trusted         own       own
     host            link      host
     itself          own       link
     neighbour       own       link
@@ -102,6 +105,8 @@ pub(crate) struct Kind {
     pub(crate) neighbours: bool,
     pub(crate) out: Out,
     pub(crate) ipv6: bool,
+    /// It trusts the link of the host to the machine that is so called.
+    pub(crate) trusting: bool,
 }
 
 /// How packets leave a network that translates.
@@ -114,7 +119,7 @@ pub(crate) enum Out {
 
 impl Kind {
     pub(crate) const fn new(mode: GatewayMode) -> Self {
-        Self { mode, neighbours: true, out: Out::Masquerade, ipv6: true }
+        Self { mode, neighbours: true, out: Out::Masquerade, ipv6: true, trusting: false }
     }
 
     /// With `icc=false`.
@@ -143,6 +148,10 @@ impl Kind {
         }
     }
 
+    fn column(self) -> &'static str {
+        if self.trusting { "nat-trusting" } else { self.mode() }
+    }
+
     fn out(self) -> &'static str {
         match (self.mode, self.out) {
             (GatewayMode::Routed, _) => "routed",
@@ -157,6 +166,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     Outside,
+    /// A machine outside, by a link that some networks trust.
+    Trusted,
     Host,
     Itself,
     Neighbour,
@@ -168,6 +179,7 @@ impl Asker {
     fn word(self) -> &'static str {
         match self {
             Self::Outside => "outside",
+            Self::Trusted => "trusted",
             Self::Host => "host",
             Self::Itself => "itself",
             Self::Neighbour => "neighbour",
@@ -224,16 +236,19 @@ pub(crate) fn directly(asker: Asker, of: Kind, service: Service) -> Promise {
         Asker::Neighbour if !of.neighbours => "icc-false-neighbour",
         asker => asker.word(),
     };
-    match (DIRECTLY.word(row, of.mode()), service) {
-        ("-", _) | ("published", Service::Unpublished) => Promise::Nothing,
-        ("all" | "published", _) => asker.seen("directly"),
+    match (DIRECTLY.word(row, of.column()), service) {
+        ("-", _) | ("published" | "ports", Service::Unpublished) | ("ports", Service::Ping) => {
+            Promise::Nothing
+        }
+        ("all" | "published" | "ports", _) => asker.seen("directly"),
         (word, _) => panic!("nobody knows what {word} lets in"),
     }
 }
 
 /// Asks for a port of the host that a container of this network publishes.
 pub(crate) fn by_the_host(asker: Asker, of: Kind, published: &str, asked: &str) -> Promise {
-    match BY_THE_HOST.word(&format!("{published}/{asked}"), asker.word()) {
+    let column = if asker == Asker::Trusted { "outside" } else { asker.word() };
+    match BY_THE_HOST.word(&format!("{published}/{asked}"), column) {
         "yes" if of.translates() => asker.seen("by-the-host"),
         _ => Promise::Nothing,
     }
