@@ -101,6 +101,17 @@ pub enum Error {
         /// The refusal.
         source: Errno,
     },
+    /// Other transactions came in between each time; nothing was done.
+    #[cfg(feature = "kernel")]
+    #[error(
+        "the rules of this host changed during each of {attempts} attempts to change table `inet {instance}`"
+    )]
+    Unsettled {
+        /// The name of the table.
+        instance: Instance,
+        /// How often it was looked at.
+        attempts: usize,
+    },
     /// The kernel could not be asked.
     #[cfg(feature = "kernel")]
     #[error("cannot speak with nftables")]
@@ -150,7 +161,9 @@ impl Error {
     /// look may help.
     pub fn is_overtaken(&self) -> bool {
         match self {
-            Self::Overtaken { .. } | Self::Netlink(linkspan_netlink::Error::Unsteady) => true,
+            Self::Overtaken { .. }
+            | Self::Unsettled { .. }
+            | Self::Netlink(linkspan_netlink::Error::Unsteady) => true,
             Self::Refused { source, .. } => {
                 matches!(*source, Errno::ENOENT | Errno::EEXIST | Errno::EBUSY)
             }

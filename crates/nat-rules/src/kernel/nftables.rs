@@ -4,7 +4,7 @@ use super::table::{self, named};
 use super::{HEADER, inet};
 use crate::nftables::text::{Named, marker, read_marker};
 use crate::nftables::{Chain, Element, LAYOUT, Plan, Seen, Set, Slot, Step, Table, Value, plan, reconcile};
-use crate::{Change, Error, Instance, Ruleset};
+use crate::{Change, Error, Instance, Network, Ruleset};
 use linkspan_net_types::Errno;
 use linkspan_netlink::{Batch, Family, Flags, Kind, Refusal, Reply, Socket};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ const EDGE: [u8; 4] = [0, 0, 0, 10];
 
 /// The length of an attribute has 16 bits, and an element takes at most 100 bytes.
 const ELEMENTS_A_MESSAGE: usize = 600;
-/// Each lost race is one that another process has won.
+/// Each lost race is one that another process has won, so many in a row are lost to somebody who never stops.
 const ATTEMPTS: usize = 100;
 
 /// The table of an instance in the nftables of a network namespace.
@@ -36,6 +36,8 @@ pub struct Nftables {
     /// At the last look the table had the chain that says this layout. Transactions are void without it, so
     /// a table that was seen once need not be looked at again.
     marked: bool,
+    /// The number of the kernel's latest transaction before the last look; `None` where that was not asked.
+    looked_at: Option<u32>,
 }
 
 impl Nftables {
@@ -44,7 +46,7 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open(instance: Instance) -> Result<Self, Error> {
-        Ok(Self { instance, socket: Socket::open(Family::Netfilter)?, marked: false })
+        Ok(Self::of(instance, Socket::open(Family::Netfilter)?))
     }
 
     /// Opens the nftables of this network namespace; changes nothing.
@@ -52,13 +54,20 @@ impl Nftables {
     /// # Errors
     /// [`Error::Netlink`].
     pub fn open_in(instance: Instance, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
-        Ok(Self { instance, socket: Socket::open_in(namespace, Family::Netfilter)?, marked: false })
+        Ok(Self::of(instance, Socket::open_in(namespace, Family::Netfilter)?))
+    }
+
+    const fn of(instance: Instance, socket: Socket) -> Self {
+        Self { instance, socket, marked: false, looked_at: None }
     }
 
     /// Sees just what concerns a change, by questions for its own elements: how many other networks and ports
-    /// there are does not matter. Only where a network comes that is not there whole, or where one goes, the
-    /// others are listed. A table that was seen before is taken for one that is still there: if it is not,
-    /// the transaction is refused.
+    /// there are does not matter. Only where a network comes that is not there whole, the subnets of the others
+    /// are listed, and where one goes, their bridges. A table that was seen before is taken for one that is still
+    /// there: if it is not, the transaction is refused.
+    ///
+    /// Of a network that is there whole, nothing else is asked: elements of it that someone added, to a set that
+    /// it does not belong in say, are for [`Self::reconcile`] to find.
     ///
     /// # Errors
     /// [`Error::Netlink`].
@@ -69,6 +78,9 @@ impl Nftables {
             true => Seen { table: OURS, marked: true, ..Seen::default() },
             false => self.look_at_table(goes)?,
         };
+        if known {
+            self.looked_at = None;
+        }
         match seen.table() {
             Table::Ours { layout, .. } if layout > LAYOUT => return Ok(seen),
             Table::Ours { layout, .. } if layout < LAYOUT => self.look_at_chains(&mut seen)?,
@@ -82,14 +94,29 @@ impl Nftables {
             self.marked = false;
             return self.look(change);
         }
-        if !whole || goes {
-            let of_networks = Set::ALL.into_iter().filter(|set| !set.holds_ports());
-            of_networks.into_iter().try_for_each(|set| self.list(set, &mut seen.elements))?;
+        if !whole {
+            self.look_around(change.added(), &mut seen.elements)?;
+        }
+        if goes {
+            self.list(Set::Bridges, &mut seen.elements)?;
         }
         let removed = change.removed().iter().flat_map(Element::of_network);
         let ports = change.published().iter().chain(change.withdrawn()).map(Element::of_publish);
         self.ask(removed.chain(ports).map(|element| element.slot), &mut seen.elements)?;
         Ok(seen)
+    }
+
+    /// Sees what networks that come may contradict: the subnets of all others, and whatever is said of their own
+    /// bridges and subnets.
+    fn look_around(&mut self, come: &[Network], seen: &mut BTreeMap<Slot, Value>) -> Result<(), Error> {
+        let subnets: Vec<_> = come.iter().flat_map(Network::subnets).collect();
+        let of_family = |v4: bool| subnets.iter().any(|subnet| subnet.addr().is_ipv4() == v4);
+        for (v4, sets) in [(true, [Set::Own4, Set::Trusted4]), (false, [Set::Own6, Set::Trusted6])] {
+            if of_family(v4) {
+                sets.into_iter().try_for_each(|set| self.list(set, seen))?;
+            }
+        }
+        self.ask(come.iter().flat_map(Element::places_of), seen)
     }
 
     /// Sees the whole table.
@@ -129,7 +156,8 @@ impl Nftables {
     /// done.
     ///
     /// # Errors
-    /// As [`plan`] and [`Self::apply`]; nothing was done then.
+    /// As [`plan`] and [`Self::apply`]; [`Error::Unsettled`] where others were faster a hundred times. Nothing was
+    /// done then.
     pub fn change(&mut self, change: &Change) -> Result<Plan, Error> {
         self.until_current(|door| plan(door.instance, change, &door.look(change)?))
     }
@@ -138,7 +166,8 @@ impl Nftables {
     /// where there was none.
     ///
     /// # Errors
-    /// As [`reconcile`] and [`Self::apply`]; nothing was done then.
+    /// As [`reconcile`] and [`Self::apply`]; [`Error::Unsettled`] where others were faster a hundred times. Nothing
+    /// was done then.
     pub fn reconcile(&mut self, rules: &Ruleset) -> Result<Plan, Error> {
         self.until_current(|door| reconcile(door.instance, rules, &door.look_at_all()?))
     }
@@ -147,13 +176,18 @@ impl Nftables {
         &mut self,
         mut decide: impl FnMut(&mut Self) -> Result<Plan, Error>,
     ) -> Result<Plan, Error> {
-        let mut attempt = 1;
-        loop {
+        for _ in 0..ATTEMPTS {
             match decide(self).and_then(|plan| self.apply(&plan).map(|()| plan)) {
-                Err(e) if e.is_overtaken() && attempt < ATTEMPTS => attempt += 1,
+                Err(e) if e.is_overtaken() && self.others_wrote()? => {}
                 done => return done,
             }
         }
+        Err(Error::Unsettled { instance: self.instance, attempts: ATTEMPTS })
+    }
+
+    /// Whether there was a transaction since the last look, which else would show the same once more.
+    fn others_wrote(&mut self) -> Result<bool, Error> {
+        Ok(self.looked_at.is_none() || self.generation()? != self.looked_at)
     }
 
     /// The number of the kernel's latest transaction.
@@ -166,7 +200,8 @@ impl Nftables {
     fn look_at_table(&mut self, with_user_rules: bool) -> Result<Seen, Error> {
         let instance = self.instance;
         self.marked = false;
-        let mut seen = Seen { generation: self.generation()?, ..Seen::default() };
+        self.looked_at = self.generation()?;
+        let mut seen = Seen { generation: self.looked_at, ..Seen::default() };
         let replies = self.question(table::GET_TABLE, Flags::NONE, |body| named(body, instance));
         let Some(ours) = present(replies)?.first().map(table::is_ours) else { return Ok(seen) };
         if !ours {

@@ -136,6 +136,22 @@ impl Element {
         all
     }
 
+    /// Where something can be that speaks of this network, but for sets whose keys begin with a subnet and go on
+    /// with a link.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn places_of(network: &Network) -> Vec<Slot> {
+        let bridge = Cell::Link(network.bridge());
+        let slot = |set: Set, key: &[Cell]| Slot { set, key: key.to_vec() };
+        let mut places = vec![slot(Set::Same, &[bridge, bridge])];
+        places.extend([Set::Bridges, Set::Internal, Set::To].map(|set| slot(set, &[bridge])));
+        for subnet in network.subnets() {
+            let of = |four, six| if subnet.addr().is_ipv4() { four } else { six };
+            let sets = [of(Set::Guard4, Set::Guard6), of(Set::Masq4, Set::Masq6), of(Set::Snat4, Set::Snat6)];
+            places.extend(sets.map(|set| slot(set, &[Cell::Subnet(subnet)])));
+        }
+        places
+    }
+
     /// What a published port adds.
     pub(crate) fn of_publish(publish: &Publish) -> Self {
         let (to, protocol) = (publish.to(), Cell::Protocol(publish.protocol()));

@@ -304,6 +304,48 @@ fn a_plan_that_drops_the_table_is_void_once_others_wrote() {
 }
 
 #[test]
+fn what_others_put_in_the_way_is_refused() {
+    in_private("nftables::what_others_put_in_the_way_is_refused", || {
+        if !has("nft") {
+            return;
+        }
+        let mut door = door();
+        let add = |bridge, subnet: &str| Change::new().add_network(network(bridge, &[subnet]));
+        let a = Ruleset::new().after(&add("ls-a", "10.0.0.0/24")).unwrap();
+        door.reconcile(&a).unwrap();
+        run("nft add element inet linkspan guard4 { 10.1.0.0/16 }");
+        let error = door.change(&add("ls-b", "10.1.1.0/24")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot add element inet linkspan guard4 { 10.1.1.0/24 }");
+        // What is said of just this bridge or subnet is found before anything is tried.
+        let mut refused = |said: &str| {
+            feed("nft -f -", &format!("add element inet linkspan {said}\n"));
+            let done = door.change(&add("ls-c", "10.2.1.0/24"));
+            door.reconcile(&a).unwrap();
+            matches!(done, Err(Error::BridgeTaken { .. }))
+        };
+        assert!(refused("internal { \"ls-c\" }"));
+        assert!(refused("trusted4 { 10.2.1.0/24 . \"x\" }"));
+        assert!(refused("snat4 { 10.2.1.0/24 : 192.0.2.1 }"));
+        assert!(!refused("guard4 { 10.2.1.0/24 }"), "that is its own");
+    });
+}
+
+#[test]
+fn what_someone_added_of_a_network_that_is_whole_is_for_reconcile() {
+    in_private("nftables::what_someone_added_of_a_network_that_is_whole_is_for_reconcile", || {
+        if !has("nft") {
+            return;
+        }
+        let web = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        door().change(&web).unwrap();
+        feed("nft -f -", "add element inet linkspan internal { \"ls-a\" }\n");
+        assert!(door().change(&web).unwrap().is_empty());
+        let steps = door().reconcile(&Ruleset::new().after(&web).unwrap()).unwrap().to_string();
+        assert_eq!(steps, "delete element inet linkspan internal { \"ls-a\" }\n");
+    });
+}
+
+#[test]
 fn a_network_is_not_planned_beside_one_that_was_not_seen() {
     in_private("nftables::a_network_is_not_planned_beside_one_that_was_not_seen", || {
         let (mut door, mut other) = (door(), door());
