@@ -131,6 +131,21 @@ impl World {
         self.lab.remote().netns()
     }
 
+    /// One more machine: its `eth0` is the other end of a new link of the host, both up and without addresses.
+    pub(crate) fn machine(&self, link: &str) -> NetNs {
+        let machine = NetNs::create_anonymous().unwrap();
+        let host = fs::read_link("/proc/thread-self").unwrap();
+        let host = host.file_name().unwrap().to_str().unwrap();
+        let lay = || {
+            tool("ip link set lo up");
+            tool(&format!("ip link add eth0 type veth peer name {link} netns {host}"));
+            set_up("eth0");
+        };
+        machine.run(lay).unwrap();
+        set_up(link);
+        machine
+    }
+
     pub(crate) fn host_address(&self, family: Family) -> IpAddr {
         family.of(self.lab.host_addresses())
     }
@@ -190,6 +205,13 @@ impl Drop for World {
             theirs.assert_unchanged("the test");
         }
     }
+}
+
+/// Sets a link up that asks nobody whether its IPv6 addresses are free: until the answer, the kernel looks for no
+/// neighbour by it (`ndisc_send_ns` of net/ipv6/ndisc.c).
+pub(crate) fn set_up(link: &str) {
+    tool(&format!("sysctl -q net.ipv6.conf.{link}.accept_dad=0"));
+    tool(&format!("ip link set {link} up"));
 }
 
 /// A wish for a container of this name.

@@ -9,7 +9,6 @@ use crate::world::{Family, Member, World, container, gateway};
 use linkspan::{
     DefinedNetwork, Egress, Endpoint, GatewayMode, Neighbours, NetNs, Network, Protocol, Publish,
 };
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The networks, each with its name.
@@ -198,7 +197,7 @@ impl<'a> Place<'a> {
         tool(&format!("ip address add {v4} dev lo"));
         tool(&format!("ip address add {v6} dev lo"));
         let quarters = (1..).zip(KINDS).map(|(number, kind)| Quarter::new(world, number, kind)).collect();
-        let place = Self { world, quarters, book: Book::default(), trusted: lay_cable() };
+        let place = Self { world, quarters, book: Book::default(), trusted: trusted(world) };
         place.route();
         place.serve();
         place.machines().iter().for_each(|machine| machine.netns.run(allow_ping).unwrap().unwrap());
@@ -306,24 +305,16 @@ impl Role<'_> {
     }
 }
 
-/// Another machine at a cable to the host, in whose namespace the calling thread is.
-fn lay_cable() -> NetNs {
-    let machine = NetNs::create_anonymous().unwrap();
-    let host = fs::read_link("/proc/thread-self").unwrap();
-    let host = host.file_name().unwrap().to_str().unwrap();
-    let up = |link: &str, addresses: [&str; 2]| {
+/// The machine behind the link that one network trusts.
+fn trusted(world: &World) -> NetNs {
+    let machine = world.machine(TRUSTED);
+    let give = |link: &str, addresses: [&str; 2]| {
         for address in addresses {
             tool(&format!("ip address add {address} dev {link} nodad"));
         }
-        tool(&format!("ip link set {link} up"));
     };
-    let lay = || {
-        tool("ip link set lo up");
-        tool(&format!("ip link add near type veth peer name {TRUSTED} netns {host}"));
-        up("near", CABLE[1]);
-    };
-    machine.run(lay).unwrap();
-    up(TRUSTED, CABLE[0]);
+    machine.run(|| give("eth0", CABLE[1])).unwrap();
+    give(TRUSTED, CABLE[0]);
     machine
 }
 
