@@ -100,6 +100,18 @@ pub(crate) enum Command {
     /// Say what a command would change, without changing it
     #[command(subcommand)]
     Plan(Planned),
+    /// Say which rule or route lets a packet pass, or stops it
+    ///
+    /// It follows the first packet of a connection, and its answer, through the links, routes and rules that are
+    /// loaded, ours and others', and changes nothing. What stops it is named, with the command that mends it where
+    /// there is one. Whether a program listens is not said. The exit status is 0 whatever the answer is.
+    Explain {
+        /// Who sends: a container, host, outside, or the address of another machine
+        from: String,
+        /// Whom to: a container, host, outside, or an address; behind it :PORT or :PORT/PROTO, else it is a ping
+        #[arg(value_name = "TO[:PORT[/PROTO]]")]
+        to: String,
+    },
     /// Bring back the rules and bridges that are missing, and print what that was
     Reconcile,
     /// Show a whole host in private namespaces: two containers, a published port, nothing left

@@ -17,7 +17,7 @@ mod wish;
 use args::{Cli, Command};
 use clap::Parser;
 use fault::Fault;
-use linkspan::Host;
+use linkspan::{Host, Question};
 use output::Output;
 use settings::Settings;
 use std::process::ExitCode;
@@ -65,11 +65,19 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
         Command::Inspect { name } => container::inspect(&host, name, out),
         Command::Port { name } => container::port(&host, name, out),
         Command::Plan(planned) => plan::plan(&host, planned, out),
+        Command::Explain { from, to } => explain(&host, from, to, out),
         Command::Reconcile => reconcile(&host, out),
         Command::Demo => Ok(()),
     };
     fault::tell(&host);
     done.map(|()| 0)
+}
+
+/// `linkspan explain`: for each address that is meant, the verdict and how it comes about.
+fn explain(host: &Host, from: &str, to: &str, out: Output) -> Result<(), Fault> {
+    let question = Question::parse(from, to).map_err(|why| Fault::Usage(fault::chain(&why)))?;
+    let explanation = host.explain(&question)?;
+    out.show(&explanation.to_string(), &explanation)
 }
 
 /// `linkspan reconcile`: a line for each thing that was brought back.

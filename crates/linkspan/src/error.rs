@@ -223,6 +223,20 @@ pub enum Error {
         /// The network.
         network: NetworkName,
     },
+    /// What was asked about has no address, so that nothing can be sent to it.
+    #[error("`{of}` has no address")]
+    NoAddress {
+        /// The target.
+        of: String,
+    },
+    /// What was asked about is of two families, so that nothing goes from the one to the other.
+    #[error("{from} and {to} are of two families")]
+    Families {
+        /// The source.
+        from: IpAddr,
+        /// The target.
+        to: IpAddr,
+    },
     /// The network has no subnet of the address's family.
     #[error("network `{network}` has no subnet for ip {address}")]
     NoSubnet {

@@ -164,6 +164,8 @@ pub enum Lookup {
 /// What holds for all links of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
+    /// `net.ipv4.ip_forward`; what arrives by a link is passed on as the link's own setting says.
+    pub forwarding_v4: bool,
     /// `net.ipv6.conf.all.forwarding`.
     pub forwarding_v6: bool,
     /// `net.ipv4.conf.all.rp_filter`; the greater of it and the link's own holds.

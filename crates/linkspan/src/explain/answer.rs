@@ -38,8 +38,8 @@ pub enum Arrival {
     Host,
     /// This container takes it.
     Container(ContainerName),
-    /// It leaves the host by this link, to another machine. That machine is taken to answer by the way the packet
-    /// came.
+    /// It leaves the host by this link, to another machine, which is taken to be there and to answer by the way the
+    /// packet came. A bridge with ports that are not on record is such a link.
     Link(IfName),
 }
 
@@ -82,9 +82,11 @@ pub enum Obstacle {
         /// The route, such as `unreachable 10.0.0.0/8`.
         route: String,
     },
-    /// The host passes nothing on between its links: `net.ipv4.ip_forward` or `net.ipv6.conf.all.forwarding`, or
+    /// A machine passes nothing on between its links: `net.ipv4.ip_forward` or `net.ipv6.conf.all.forwarding`, or
     /// that of the link by which the packet arrives.
     ForwardingOff {
+        /// Which machine.
+        at: Place,
         /// The setting that is 0.
         setting: String,
     },
@@ -191,15 +193,23 @@ pub enum Doubt {
         /// The link.
         link: String,
     },
-    /// A port of a bridge that is not on record: whoever is behind it may have the address.
-    Port {
-        /// The bridge.
-        bridge: String,
-        /// The port.
-        port: String,
-    },
     /// The packet goes from one machine to the next, and on and on.
     Circle,
+}
+
+impl Obstacle {
+    /// The command that takes it away, where it is not as it is because someone wants it so.
+    pub(crate) fn mend(&self) -> Option<String> {
+        match self {
+            Self::ForwardingOff { at: Place::Host, setting } => Some(format!("sysctl -w {setting}=1")),
+            Self::LinkDown { at: Place::Host, link } => Some(format!("ip link set {link} up")),
+            Self::ReversePath { at: Place::Host, link, .. } => {
+                Some(format!("sysctl -w net.ipv4.conf.{link}.rp_filter=2"))
+            }
+            Self::Hairpin { port } => Some(format!("bridge link set dev {port} hairpin on")),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Answer {
@@ -239,7 +249,7 @@ impl fmt::Display for Obstacle {
             Self::Foreign { at, rule } => write!(f, "rule {rule} inside {at}"),
             Self::NoRoute { at, to } => write!(f, "the routes of {at}: none leads to {to}"),
             Self::Unreachable { at, route } => write!(f, "route `{route}` of {at}"),
-            Self::ForwardingOff { setting } => write!(f, "the host, which passes nothing on: {setting} is 0"),
+            Self::ForwardingOff { at, setting } => write!(f, "{at}, which passes nothing on: {setting} is 0"),
             Self::Martian { at, link, address } => {
                 write!(f, "the routes of {at}: {address} never arrives by link `{link}`")
             }
@@ -270,9 +280,6 @@ impl fmt::Display for Doubt {
             Self::Route { at, route } => write!(f, "where route `{route}` of {at} leads is not known"),
             Self::Namespace { of } => write!(f, "the network namespace of container `{of}` cannot be opened"),
             Self::Link { of, link } => write!(f, "link `{link}` of container `{of}` is not on record"),
-            Self::Port { bridge, port } => {
-                write!(f, "port `{port}` of bridge `{bridge}` is not on record, and may lead to it")
-            }
             Self::Circle => f.write_str("the routes lead in a circle"),
         }
     }

@@ -3,7 +3,11 @@
 //! It says what is, not what should be: what is missing of our own rules is missing here as well.
 
 mod answer;
+pub(crate) mod ends;
+mod journey;
+pub(crate) mod model;
 mod question;
+mod routing;
 
 pub use answer::{Answer, Arrival, Doubt, Obstacle, Place};
 pub use linkspan_nat_rules::walk::RuleRef;

@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach;
+mod explain;
 mod firewall;
 mod home;
 mod host;

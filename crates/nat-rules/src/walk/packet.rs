@@ -114,6 +114,12 @@ impl Packet {
         Self { way: Way::Routed { filtered }, ..self }
     }
 
+    /// The same arriving as the other one does: by its link, as its frame.
+    #[must_use]
+    pub const fn coming_as(self, other: &Self) -> Self {
+        Self { from: other.from, way: other.way, ..self }
+    }
+
     /// The same in this state of its connection, of which nothing is translated.
     ///
     /// The answer to a packet, with its translations taken back, is [`Walk::answer`](super::Walk::answer).

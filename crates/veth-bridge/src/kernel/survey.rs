@@ -222,6 +222,7 @@ fn settings(home: &Home) -> Result<Settings, Error> {
         text.trim().parse::<u32>().unwrap_or_default()
     };
     home.run(|| Settings {
+        forwarding_v4: read("ipv4/ip_forward") != 0,
         forwarding_v6: read("ipv6/conf/all/forwarding") != 0,
         rp_filter: read("ipv4/conf/all/rp_filter"),
         accept_local: read("ipv4/conf/all/accept_local") != 0,

@@ -1,0 +1,80 @@
+//! Looking at all that an explanation is made of. Nothing is changed, and no lock is held.
+
+use crate::explain::ends::{Asked, Lack, explain};
+use crate::explain::model::{Machine, Model};
+use crate::explain::{Explanation, Question, Sender, Target};
+use crate::kernel::host::Host;
+use crate::{Attachment, Error};
+use linkspan_nat_rules::kernel::Others;
+use linkspan_netns::NetNs;
+use linkspan_veth_bridge::kernel::{Inside, Links};
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+
+impl Host {
+    /// Explains what becomes of a packet, and of its answer: whether they pass, what stops them, or what hangs on
+    /// something that is not known.
+    ///
+    /// It says what is, at the moment it looks: the links, routes and rules that are loaded, whoever loaded them, on
+    /// the host and in the containers that the packet meets. It changes nothing, and other operations go on meanwhile.
+    /// Whether a program listens at the end is not said, nor what other machines do with the packet: they are taken
+    /// to be there, and to answer from the address that was asked.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchAttachment`] and [`Error::Ambiguous`] for a container that is not found, [`Error::NoAddress`],
+    /// [`Error::Families`]; [`Error::Records`], [`Error::Links`] and [`Error::Rules`] where the host cannot be read.
+    #[cfg_attr(feature = "lab", doc = "```")]
+    #[cfg_attr(not(feature = "lab"), doc = "```ignore")]
+    /// use linkspan::{Answer, Host, Question};
+    ///
+    /// # let lab = linkspan::lab::Lab::enter()?;
+    /// let host = Host::open()?;
+    /// let explanation = host.explain(&Question::parse("host", "outside")?)?;
+    /// assert!(matches!(explanation.ways()[0].answer(), Answer::Passes { .. }), "{explanation}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn explain(&self, question: &Question) -> Result<Explanation, Error> {
+        let from = match question.from() {
+            Sender::Container(name) => Some(self.find(name)?.id),
+            _ => None,
+        };
+        let to = match question.to() {
+            Target::Container(name) => Some(self.find(name)?.id),
+            _ => None,
+        };
+        let mut model = self.model()?;
+        loop {
+            match explain(&model, &Asked { question, from, to }) {
+                Ok(explanation) => return Ok(explanation),
+                Err(Lack::Refused(refused)) => return Err(refused),
+                Err(Lack::Unseen(id)) => {
+                    let seen = model.attachment(id).map(|of| self.inside(of)).transpose()?.flatten();
+                    model.inside.insert(id, seen);
+                }
+            }
+        }
+    }
+
+    fn model(&self) -> Result<Model, Error> {
+        let (networks, attachments) = (self.networks()?, self.attachments()?);
+        let bridges = networks.iter().map(|network| network.link).collect::<std::collections::BTreeSet<_>>();
+        let loaded = Others::open_in(self.instance(), self.netns.as_fd())?.look()?;
+        let survey = self.links(Links::survey)?;
+        let host = Machine::new(survey, loaded, bridges.iter().copied());
+        Ok(Model { host, attachments, inside: BTreeMap::new(), bridges })
+    }
+
+    /// A container as it is inside; `None` where its namespace is gone.
+    fn inside(&self, of: &Attachment) -> Result<Option<Machine>, Error> {
+        match self.namespace_of(of) {
+            Ok(netns) => self.machine(&netns).map(Some),
+            Err(Error::NamespaceLost { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn machine(&self, netns: &NetNs) -> Result<Machine, Error> {
+        let loaded = Others::open_in(self.instance(), netns.as_fd())?.look()?;
+        Ok(Machine::new(Inside::open(netns.as_fd())?.survey()?, loaded, []))
+    }
+}
