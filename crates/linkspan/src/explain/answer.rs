@@ -148,6 +148,11 @@ pub enum Obstacle {
         /// The address.
         address: IpAddr,
     },
+    /// It comes out elsewhere than where the address is that it has by then.
+    Elsewhere {
+        /// Where it comes out.
+        to: Arrival,
+    },
     /// The answer comes from an address that was not asked, so that the asker does not know it.
     AnswerFrom {
         /// The address.
@@ -266,6 +271,7 @@ impl fmt::Display for Obstacle {
             Self::Nobody { at, link, address } => {
                 write!(f, "link `{link}` of {at}: nobody there has {address}")
             }
+            Self::Elsewhere { to } => write!(f, "its route, which leads elsewhere: {to}"),
             Self::AnswerFrom { address } => write!(f, "the asker, who does not know {address} that answers"),
         }
     }

@@ -3,7 +3,7 @@
 use super::journey::{Edge, Spot, way};
 use super::model::Model;
 use super::routing::Routed;
-use super::{Answer, Doubt, Explanation, Obstacle, Place, Question, Sender, Target, Way};
+use super::{Answer, Doubt, Explanation, Leg, Obstacle, Place, Question, Sender, Target, Way};
 use crate::{AttachedEndpoint, Attachment, AttachmentId, Error};
 use ipnet::IpNet;
 use linkspan_nat_rules::walk::{Packet, Route, Routing as _};
@@ -50,7 +50,7 @@ pub(crate) fn explain(model: &Model, asked: &Asked<'_>) -> Result<Explanation, L
     match (ways.is_empty(), from, targets.first()) {
         (true, Some(from), Some(to)) => Err(Lack::Refused(Error::Families { from, to: *to })),
         (true, ..) => Err(Lack::Refused(Error::NoAddress { of: asked.question.to().to_string() })),
-        (false, ..) => Ok(Explanation { ways }),
+        (false, ..) => Ok(Explanation { ways, repairs: Vec::new() }),
     }
 }
 
@@ -93,29 +93,20 @@ fn one_way(
             uplink(model, source).map(|link| (Edge::Outside(link), source))
         }
     };
+    let service = question.service();
+    let unsent =
+        |source, answer| Way { source, target: to, service, answer, leg: Leg::Request, trace: Vec::new() };
     let (edge, source) = match begun {
         Ok(begun) => begun,
-        Err(answer) => {
-            return Ok(Way {
-                source: from.unwrap_or_else(|| none(to)),
-                target: to,
-                answer,
-                trace: Vec::new(),
-            });
-        }
+        Err(answer) => return Ok(unsent(from.unwrap_or_else(|| none(to)), answer)),
     };
-    let packet = match question.service() {
+    let packet = match service {
         Some((protocol, port)) => Packet::to_port(source, to, protocol, port),
         None => Packet::ping(source, to),
     };
     match packet {
-        Some(packet) => way(model, edge, packet),
-        None => Ok(Way {
-            source,
-            target: to,
-            answer: stopped(Obstacle::NoRoute { at: Place::Host, to }),
-            trace: Vec::new(),
-        }),
+        Some(packet) => way(model, edge, packet, service),
+        None => Ok(unsent(source, stopped(Obstacle::NoRoute { at: Place::Host, to }))),
     }
 }
 
@@ -198,7 +189,11 @@ fn targets(model: &Model, asked: &Asked<'_>, start: Start<'_>) -> Result<Vec<IpA
         Target::Address(address) => vec![*address],
         Target::Container(_) => {
             let of = asked.to.and_then(|id| model.attachment(id));
-            of.map_or_else(Vec::new, |of| own_addresses(of).collect())
+            let all: Vec<_> = of.map_or_else(Vec::new, |of| own_addresses(of).collect());
+            let families = families(start);
+            let usable = |address: &&IpAddr| families.contains(&address.is_ipv4());
+            let usable: Vec<_> = all.iter().filter(usable).copied().collect();
+            if usable.is_empty() { all } else { usable }
         }
         Target::Outside => {
             let families = families(start);

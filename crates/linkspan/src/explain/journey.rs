@@ -1,6 +1,7 @@
 //! A packet under way from machine to machine, and its answer back.
 
 use super::model::{Machine, Model, Plugged};
+use super::question::Service;
 use super::routing::Stop;
 use super::{Answer, Arrival, Deed, Doubt, Leg, Obstacle, Place, Step, Way};
 use crate::{Attachment, AttachmentId};
@@ -126,7 +127,12 @@ struct Journey<'a> {
 }
 
 /// Follows a packet and its answer; `Err` where a container has to be looked at first.
-pub(crate) fn way(model: &Model, start: Edge<'_>, packet: Packet) -> Result<Way, AttachmentId> {
+pub(crate) fn way(
+    model: &Model,
+    start: Edge<'_>,
+    packet: Packet,
+    service: Option<Service>,
+) -> Result<Way, AttachmentId> {
     let mut journey = Journey { model, leg: Leg::Request, known: Vec::new(), trace: Vec::new() };
     let answer = match journey.there_and_back(start, packet) {
         Ok(to) => Answer::Passes { to },
@@ -135,7 +141,8 @@ pub(crate) fn way(model: &Model, start: Edge<'_>, packet: Packet) -> Result<Way,
         Err(End::Unseen(id)) => return Err(id),
     };
     let (source, target) = (packet.source(), packet.target());
-    Ok(Way { source, target, answer, trace: journey.trace })
+    let Journey { leg, trace, .. } = journey;
+    Ok(Way { source, target, service, answer, leg, trace })
 }
 
 impl<'a> Journey<'a> {
@@ -147,6 +154,7 @@ impl<'a> Journey<'a> {
                 self.follow(Spot::Host, self.as_frame(packet, &frame), Some(frame))?
             }
         };
+        self.is_there(end)?;
         let spot = match end {
             Edge::At(spot) => spot,
             Edge::Outside(_) => Spot::Host,
@@ -170,6 +178,17 @@ impl<'a> Journey<'a> {
             (Edge::Outside(_), Edge::Outside(_)) => Ok(end.arrival()),
             (start, back) if start == back => Ok(end.arrival()),
             _ => Err(Obstacle::AnswerFrom { address: answer.source() }.into()),
+        }
+    }
+
+    /// Whether a packet comes out where the address is that it was sent or led to, as far as it is on record.
+    fn is_there(&self, end: Edge<'a>) -> Result<(), End> {
+        let target = self.known.last().map(|known| known.walked.target());
+        match target.and_then(|target| self.model.holder(target)) {
+            Some(of) if end != Edge::At(Spot::Inside(of)) => {
+                Err(Obstacle::Elsewhere { to: end.arrival() }.into())
+            }
+            _ => Ok(()),
         }
     }
 

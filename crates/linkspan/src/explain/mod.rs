@@ -13,9 +13,11 @@ pub use answer::{Answer, Arrival, Doubt, Obstacle, Place};
 pub use linkspan_nat_rules::walk::RuleRef;
 pub use question::{ParseQuestionError, Question, Sender, Target};
 
+use linkspan_net_types::{Port, Protocol};
+use question::Service;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What becomes of what was asked for: one way for each address that the target can mean.
 ///
@@ -23,13 +25,20 @@ use std::net::IpAddr;
 /// and the command that mends what can be mended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    ways: Vec<Way>,
+    pub(crate) ways: Vec<Way>,
+    pub(crate) repairs: Vec<String>,
 }
 
 impl Explanation {
     /// The ways, IPv4 first; never empty.
     pub fn ways(&self) -> &[Way] {
         &self.ways
+    }
+
+    /// The steps by which [`Host::reconcile`](crate::Host::reconcile) would make our rules what the records want,
+    /// each a line; empty where they are. Where there are some, the ways may be as they are because of them.
+    pub fn repairs(&self) -> &[String] {
+        &self.repairs
     }
 }
 
@@ -38,7 +47,9 @@ impl Explanation {
 pub struct Way {
     source: IpAddr,
     target: IpAddr,
+    service: Option<Service>,
     answer: Answer,
+    leg: Leg,
     trace: Vec<Step>,
 }
 
@@ -53,9 +64,20 @@ impl Way {
         self.target
     }
 
+    /// The port that it sends to; `None` for an ICMP echo request.
+    pub const fn service(&self) -> Option<(Protocol, Port)> {
+        self.service
+    }
+
     /// What becomes of the packet.
     pub const fn answer(&self) -> &Answer {
         &self.answer
+    }
+
+    /// Which of the two packets was the last one that was followed: where the way is stopped at [`Leg::Answer`], the
+    /// first packet had arrived.
+    pub const fn leg(&self) -> Leg {
+        self.leg
     }
 
     /// What acted on the packet and then on its answer, in that order: routes, bridges, rules, translations.
@@ -122,7 +144,7 @@ pub enum Deed {
         /// The address.
         address: IpAddr,
         /// The port, where it has one.
-        port: Option<linkspan_net_types::Port>,
+        port: Option<Port>,
     },
     /// Its source became another one.
     Source {
@@ -133,14 +155,28 @@ pub enum Deed {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.ways.iter().try_for_each(|way| way.fmt(f))
+        self.ways.iter().try_for_each(|way| way.fmt(f))?;
+        if self.repairs.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "our rules are not as on record; mended by: linkspan reconcile")?;
+        self.repairs.iter().try_for_each(|step| writeln!(f, "  {step}"))
     }
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, target, answer, trace } = self;
-        writeln!(f, "{source} -> {target}: {answer}")?;
+        let Self { source, target, answer, leg, trace, .. } = self;
+        match self.service {
+            None => write!(f, "ping {source} -> {target}: ")?,
+            Some((protocol, port)) => {
+                write!(f, "{protocol} {source} -> {}: ", SocketAddr::new(*target, port.get()))?;
+            }
+        }
+        match (leg, answer) {
+            (Leg::Answer, Answer::StoppedBy { .. }) => writeln!(f, "arrives, but its answer is {answer}")?,
+            _ => writeln!(f, "{answer}")?,
+        }
         trace.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         match answer {
             Answer::StoppedBy { mend: Some(mend), .. } => writeln!(f, "  mended by: {mend}"),

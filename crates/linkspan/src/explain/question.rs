@@ -25,7 +25,7 @@ pub struct Question {
 }
 
 /// A protocol, and a port of the target's.
-type Service = (Protocol, Port);
+pub(super) type Service = (Protocol, Port);
 
 /// Who sends the first packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,10 @@ use crate::explain::ends::{Asked, Lack, explain};
 use crate::explain::model::{Machine, Model};
 use crate::explain::{Explanation, Question, Sender, Target};
 use crate::kernel::host::Host;
-use crate::{Attachment, Error};
+use crate::{Attachment, Error, Firewall};
+use linkspan_nat_rules::kernel::Iptables;
 use linkspan_nat_rules::kernel::Others;
+use linkspan_nat_rules::{iptables, nftables};
 use linkspan_netns::NetNs;
 use linkspan_veth_bridge::kernel::{Inside, Links};
 use std::collections::BTreeMap;
@@ -45,7 +47,7 @@ impl Host {
         let mut model = self.model()?;
         loop {
             match explain(&model, &Asked { question, from, to }) {
-                Ok(explanation) => return Ok(explanation),
+                Ok(explanation) => return Ok(Explanation { repairs: self.repairs()?, ..explanation }),
                 Err(Lack::Refused(refused)) => return Err(refused),
                 Err(Lack::Unseen(id)) => {
                     let seen = model.attachment(id).map(|of| self.inside(of)).transpose()?.flatten();
@@ -53,6 +55,24 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// The steps by which our rules would be made what the records want, or why they cannot be.
+    fn repairs(&self) -> Result<Vec<String>, Error> {
+        let (wanted, host) = (self.run.rules()?, self.netns.as_fd());
+        let steps = match self.firewall() {
+            Firewall::None => return Ok(Vec::new()),
+            Firewall::Nftables => {
+                let seen = self.rules.look_at_all(host)?;
+                nftables::reconcile(self.instance(), &wanted, &seen).map(|plan| plan.to_string())
+            }
+            Firewall::Iptables => {
+                let seen = Iptables::open_in(self.instance(), host)?.look()?;
+                iptables::plan(self.instance(), &wanted, &seen).map(|plan| plan.to_string())
+            }
+        };
+        let steps = steps.unwrap_or_else(|reason| reason.to_string());
+        Ok(steps.lines().map(str::to_owned).collect())
     }
 
     fn model(&self) -> Result<Model, Error> {
