@@ -62,7 +62,8 @@ pub enum GatewayMode {
     /// No way out, and no way in from outside the host: Docker's `--internal`. The host reaches the
     /// containers, and the gateway answers them.
     Internal,
-    /// As [`Internal`](Self::Internal), and the host has no address on the network either.
+    /// As [`Internal`](Self::Internal), and the host has no address on the network either: its containers reach
+    /// nothing of the host, whatever they route.
     Isolated,
 }
 

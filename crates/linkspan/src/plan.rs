@@ -235,7 +235,8 @@ fn rules_of(network: &DefinedNetwork) -> rules::Network {
         GatewayMode::Nat => rules::Access::Nat,
         GatewayMode::NatUnprotected => rules::Access::Unprotected,
         GatewayMode::Routed => rules::Access::Routed,
-        GatewayMode::Internal | GatewayMode::Isolated => rules::Access::Internal,
+        GatewayMode::Internal => rules::Access::Internal,
+        GatewayMode::Isolated => rules::Access::Isolated,
     };
     let egress = match network.policy.egress {
         Egress::Masquerade => rules::Egress::Masquerade,

@@ -114,7 +114,7 @@ impl Network {
 
     /// What becomes of the source address of a packet that leaves this subnet; `None` where it is kept.
     pub(crate) fn source(&self, subnet: IpNet) -> Option<Source> {
-        if matches!(self.access, Access::Routed | Access::Internal) {
+        if matches!(self.access, Access::Routed | Access::Internal | Access::Isolated) {
             return None;
         }
         match (self.egress, subnet) {
@@ -131,7 +131,7 @@ impl Network {
     /// an answer before connection tracking. There the forward chain decides.
     pub(crate) fn is_guarded(&self) -> bool {
         match self.access {
-            Access::Internal => true,
+            Access::Internal | Access::Isolated => true,
             Access::Nat => self.egress != Egress::Keep,
             Access::Unprotected | Access::Routed => false,
         }
@@ -150,8 +150,11 @@ pub enum Access {
     Unprotected,
     /// Published ports and ICMP by the container's own address, without translation (gateway mode `routed`).
     Routed,
-    /// Nobody but the host, and the containers reach nobody outside (`internal`, and gateway mode `isolated`).
+    /// Nobody but the host, and the containers reach nobody outside (`internal`).
     Internal,
+    /// As [`Internal`](Self::Internal), and the containers do not reach the host either (gateway mode
+    /// `isolated`).
+    Isolated,
 }
 
 /// Which source address the packets of a network's containers have outside; it holds for

@@ -136,7 +136,7 @@ impl Quarter {
             };
             let gateway = self.gateway(family);
             let by = gateway.map_or("dev eth0".to_owned(), |gateway| format!("via {gateway}"));
-            if self.kind.mode == GatewayMode::Internal {
+            if self.kind.is_closed() {
                 self.server.tool(&format!("ip {option} route add default {by}"));
             }
             if gateway.is_some() {

@@ -13,8 +13,8 @@ pub(super) struct Line {
     pub(super) output: Option<Output>,
     pub(super) carries: Option<Carries>,
     pub(super) state: Option<State>,
-    /// The target is no address of the host.
-    pub(super) off_host: bool,
+    /// Whether the target is an address of the host.
+    pub(super) host: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +83,12 @@ impl Line {
         Self { state: Some(state), ..self }
     }
 
+    pub(super) fn on_host(self) -> Self {
+        Self { host: Some(true), ..self }
+    }
+
     pub(super) fn off_host(self) -> Self {
-        Self { off_host: true, ..self }
+        Self { host: Some(false), ..self }
     }
 
     /// The text of the rule, without the command and the chain.
@@ -95,7 +99,7 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, target, input, output, carries, state, off_host } = self;
+        let Self { source, target, input, output, carries, state, host } = self;
         // `iptables-save` leaves out what holds for each address.
         let some = |net: &&IpNet| net.prefix_len() > 0;
         source.iter().filter(some).try_for_each(|s| write!(f, "-s {s} "))?;
@@ -120,7 +124,11 @@ impl fmt::Display for Line {
             Some(State::Answer) => f.write_str("-m conntrack --ctstate RELATED,ESTABLISHED ")?,
             Some(State::Published) => f.write_str("-m conntrack --ctstate DNAT ")?,
         }
-        f.write_str(if *off_host { "-m addrtype ! --dst-type LOCAL " } else { "" })
+        f.write_str(match host {
+            None => "",
+            Some(true) => "-m addrtype --dst-type LOCAL ",
+            Some(false) => "-m addrtype ! --dst-type LOCAL ",
+        })
     }
 }
 

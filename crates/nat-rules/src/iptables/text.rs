@@ -110,7 +110,9 @@ impl Writer<'_> {
             let host_only =
                 [from.target(loopback()).then(Act::Drop), from.source(loopback()).then(Act::Drop)];
             let host_only = host_only.into_iter().filter(|_| self.family == Family::V4);
-            host_only.chain([from.then(Act::Return)])
+            let isolated = network.access() == Access::Isolated;
+            let apart = isolated.then(|| from.on_host().then(Act::Drop));
+            host_only.chain(apart).chain([from.then(Act::Return)])
         });
         let guarded = |network: &Network| {
             let subnets = self.family.subnets(network).filter(|_| network.is_guarded());
@@ -129,7 +131,7 @@ impl Writer<'_> {
     /// What forbids by the source comes before what allows by the target; what leaves our bridges for
     /// others is let through at the end.
     fn forward(&self) -> Vec<String> {
-        let open = |network: &&Network| network.access() != Access::Internal;
+        let open = |network: &&Network| !matches!(network.access(), Access::Internal | Access::Isolated);
         let out = |network: &Network| any().from(network.bridge()).then(Act::Accept);
         [
             self.each(same),
@@ -145,7 +147,7 @@ impl Writer<'_> {
         let to = any().to(network.bridge());
         let answers = to.state(State::Answer).then(Act::Accept);
         match network.access() {
-            Access::Internal => Vec::new(),
+            Access::Internal | Access::Isolated => Vec::new(),
             Access::Unprotected => vec![answers, to.then(Act::Accept)],
             Access::Nat => {
                 let published = to.state(State::Published).then(Act::Accept);
@@ -274,7 +276,9 @@ fn same(network: &Network) -> Vec<String> {
 fn internal(network: &Network) -> Vec<String> {
     let bridge = network.bridge();
     match network.access() {
-        Access::Internal => vec![any().from(bridge).then(Act::Drop), any().to(bridge).then(Act::Drop)],
+        Access::Internal | Access::Isolated => {
+            vec![any().from(bridge).then(Act::Drop), any().to(bridge).then(Act::Drop)]
+        }
         _ => Vec::new(),
     }
 }

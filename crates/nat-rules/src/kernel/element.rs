@@ -339,7 +339,7 @@ mod tests {
         let publish = |a| Publish::nat(Protocol::Tcp, Port::new(8080).unwrap(), to(a));
         let change = Change::new()
             .add_network(network.with_neighbours(false))
-            .add_network(Network::new("ls-in".parse().unwrap()).with_access(Access::Internal))
+            .add_network(Network::new("ls-in".parse().unwrap()).with_access(Access::Isolated))
             .publish_all([publish("10.0.0.2"), publish("fd00::2")])
             .publish(publish("10.0.0.3").at([127, 0, 0, 1].into()).unwrap())
             .publish(Publish::routed(Protocol::Udp, to("10.0.0.4"), "ls-web".parse().unwrap()));

@@ -411,7 +411,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_dump_of_our_own_table_does_what_its_layout_does(
-            access in select(vec![Access::Nat, Access::Routed, Access::Unprotected, Access::Internal]),
+            access in select(vec![Access::Nat, Access::Routed, Access::Unprotected, Access::Internal, Access::Isolated]),
             keeps: bool,
             options: (bool, bool),
             packets in prop::collection::vec(packet(), 32),

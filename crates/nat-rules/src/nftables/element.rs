@@ -12,8 +12,10 @@ use std::net::IpAddr;
 pub enum Set {
     /// The bridges.
     Bridges,
-    /// The bridges of internal networks.
+    /// The bridges of internal networks, isolated ones among them.
     Internal,
+    /// The bridges of isolated networks.
+    Isolated,
     /// Each subnet with its bridge.
     Own4,
     /// The subnets whose containers cannot be reached from outside by their own addresses.
@@ -132,6 +134,9 @@ impl Element {
             Some(chain) => all.push(leads(Set::To, &[bridge], Value::Goto(chain))),
             None => all.push(member(Set::Internal, &[bridge])),
         }
+        if network.access() == Access::Isolated {
+            all.push(member(Set::Isolated, &[bridge]));
+        }
         network.subnets().for_each(|subnet| of_subnet(network, subnet, &mut all));
         all
     }
@@ -143,7 +148,7 @@ impl Element {
         let bridge = Cell::Link(network.bridge());
         let slot = |set: Set, key: &[Cell]| Slot { set, key: key.to_vec() };
         let mut places = vec![slot(Set::Same, &[bridge, bridge])];
-        places.extend([Set::Bridges, Set::Internal, Set::To].map(|set| slot(set, &[bridge])));
+        places.extend([Set::Bridges, Set::Internal, Set::Isolated, Set::To].map(|set| slot(set, &[bridge])));
         for subnet in network.subnets() {
             let of = |four, six| if subnet.addr().is_ipv4() { four } else { six };
             let sets = [of(Set::Guard4, Set::Guard6), of(Set::Masq4, Set::Masq6), of(Set::Snat4, Set::Snat6)];
@@ -214,7 +219,7 @@ const fn to(access: Access) -> Option<Chain> {
         Access::Nat => Some(Chain::ToNat),
         Access::Unprotected => Some(Chain::ToOpen),
         Access::Routed => Some(Chain::ToRouted),
-        Access::Internal => None,
+        Access::Internal | Access::Isolated => None,
     }
 }
 

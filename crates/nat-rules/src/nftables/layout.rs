@@ -4,14 +4,14 @@
 
 use super::Set;
 
-/// The version of the layout, by which an empty chain of the table is named (`layout_3`); another set, chain
+/// The version of the layout, by which an empty chain of the table is named (`layout_4`); another set, chain
 /// or rule is another version.
 ///
 /// A table of an older layout is made one of this layout where it stands, in one transaction: chains and
 /// sets that are missing are made, the rules of each chain that differ are written, and all elements, the
 /// user's rules and what else a user put into the table stay. What is in a table of a newer layout is not
 /// for this version to judge.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// A part of a set's key or of what it leads to, with the datatype numbers that nft gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +67,10 @@ const fn map(name: &'static str, key: &'static [Type], leads: Leads) -> Shape {
 
 impl Set {
     /// In the order in which they are made.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Bridges,
         Self::Internal,
+        Self::Isolated,
         Self::Own4,
         Self::Guard4,
         Self::Trusted4,
@@ -95,6 +96,7 @@ impl Set {
         match self {
             Self::Bridges => set("bridges", &[Link]),
             Self::Internal => set("internal", &[Link]),
+            Self::Isolated => set("isolated", &[Link]),
             Self::Own4 => subnets("own4", &[Address4, Link]),
             Self::Own6 => subnets("own6", &[Address6, Link]),
             Self::Guard4 => subnets("guard4", &[Address4]),
@@ -324,12 +326,15 @@ const FROM_UNTRUSTED4: Match = Match::NotIn(&[Field::Target4, Field::In], Set::T
 const FROM_UNTRUSTED6: Match = Match::NotIn(&[Field::Target6, Field::In], Set::Trusted6);
 
 /// Before connection tracking. With `route_localnet` on a bridge, its containers could reach what the host
-/// serves on 127.0.0.0/8, and use a loopback address as their source. From outside, a container's own
+/// serves on 127.0.0.0/8, and use a loopback address as their source. Where the
+/// host has no address on a network, its other ones are none of it: the kernel answers for each on every link
+/// (`arp_ignore` of ip-sysctl). From outside, a container's own
 /// address is answered by nothing; what comes from a trusted link is for the forward chain to judge. The
 /// gateway's address, which is in the same subnet, stays open.
 const EARLY: &[Rule] = &[
     rule(&[FROM_BRIDGE, LOOPBACK_TARGET], Act::Drop),
     rule(&[FROM_BRIDGE, LOOPBACK_SOURCE], Act::Drop),
+    rule(&[Match::In(&[Field::In], Set::Isolated), Match::ToHost], Act::Drop),
     rule(&[FROM_OUTSIDE, TO_GUARDED4, Match::NotToHost, FROM_UNTRUSTED4], Act::Drop),
     rule(&[FROM_OUTSIDE, TO_GUARDED6, Match::NotToHost, FROM_UNTRUSTED6], Act::Drop),
 ];

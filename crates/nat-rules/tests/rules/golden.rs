@@ -82,6 +82,7 @@ fn every_option_has_a_golden_page() {
         ("unprotected", [&any[..], &translated].concat()),
         ("routed", any.to_vec()),
         ("internal", any.to_vec()),
+        ("isolated", any.to_vec()),
     ];
     let combined =
         combined.into_iter().flat_map(|(way, with)| with.into_iter().map(move |w| format!("{way}, {w}")));
@@ -103,6 +104,7 @@ fn of_network(network: &Network) -> Vec<String> {
         Access::Unprotected => "unprotected",
         Access::Routed => "routed",
         Access::Internal => "internal",
+        Access::Isolated => "isolated",
     };
     let source = match network.egress() {
         Egress::Masquerade => "masqueraded",

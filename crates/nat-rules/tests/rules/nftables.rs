@@ -4,7 +4,7 @@ use crate::lab::{feed, has, in_private, run};
 use crate::samples::{self, network, publish};
 use linkspan_nat_rules::kernel::Nftables;
 use linkspan_nat_rules::nftables::{self, Element, Seen, Set, Table};
-use linkspan_nat_rules::{Change, Error, Instance, Network, Publish, Ruleset};
+use linkspan_nat_rules::{Access, Change, Error, Instance, Network, Publish, Ruleset};
 use linkspan_net_types::{Errno, Protocol};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -494,8 +494,8 @@ fn a_chain_that_stands_elsewhere_is_noticed() {
         let nowhere = "nft add chain inet linkspan early";
         mended(&[&gone[..], &[nowhere]].concat(), "delete chain inet linkspan early\n");
         mended(
-            &["nft delete chain inet linkspan layout_3"],
-            "rename chain inet linkspan layout_0 layout_3\n",
+            &["nft delete chain inet linkspan layout_4"],
+            "rename chain inet linkspan layout_0 layout_4\n",
         );
     });
 }
@@ -516,8 +516,17 @@ fn what_nft_saved_and_restored_needs_no_mending() {
     });
 }
 
+/// Makes the table one of layout 3: isolated networks are internal ones.
+fn age_to_3() {
+    let number = handle("early", "iifname @isolated");
+    run(&format!("nft delete rule inet linkspan early handle {number}"));
+    run("nft delete set inet linkspan isolated");
+    run("nft rename chain inet linkspan layout_4 layout_3");
+}
+
 /// Makes the table one of layout 2, where every port is open to trusted links.
 fn age_to_2() {
+    age_to_3();
     for (family, set) in [("ip", "trusted4"), ("ip6", "trusted6")] {
         let number = handle("to_nat", &format!("{family} daddr"));
         let rule = format!("{family} daddr . iifname @{set} accept");
@@ -528,6 +537,7 @@ fn age_to_2() {
 
 /// Makes the table one of layout 1: a set that layout 2 has is missing, and its rules are.
 fn age_to_1() {
+    age_to_3();
     for (chain, rules) in [("early", &["iifname != @bridges ip"][..]), ("to_nat", &["ip daddr", "ip6 daddr"])]
     {
         for rule in rules {
@@ -553,9 +563,9 @@ fn an_older_layout_is_swapped_and_every_element_stays() {
         if !has("nft") {
             return;
         }
-        let untrusting = |n: &&Network| n.trusted().next().is_none();
+        let plain = |n: &&Network| n.trusted().next().is_none() && n.access() != Access::Isolated;
         let everything = samples::all().pop().unwrap().rules;
-        let networks = everything.networks().filter(untrusting).cloned();
+        let networks = everything.networks().filter(plain).cloned();
         let change = networks.fold(Change::new(), Change::add_network);
         let rules = Ruleset::new().after(&change.publish_all(everything.published().copied())).unwrap();
         let swapped = |age: fn(), expected: &str, swap: &dyn Fn() -> String| {
@@ -576,10 +586,12 @@ fn an_older_layout_is_swapped_and_every_element_stays() {
             assert!(door().reconcile(&rules).unwrap().is_empty());
             run("nft delete table inet linkspan");
         };
-        let from_1 = "rename chain inet linkspan layout_1 layout_3\n\
+        let from_1 = "rename chain inet linkspan layout_1 layout_4\n\
                       flush chain inet linkspan to_nat\nflush chain inet linkspan early\n";
-        let from_2 = "rename chain inet linkspan layout_2 layout_3\nflush chain inet linkspan to_nat\n";
-        for (age, expected) in [(age_to_1 as fn(), from_1), (age_to_2, from_2)] {
+        let from_2 = "rename chain inet linkspan layout_2 layout_4\n\
+                      flush chain inet linkspan to_nat\nflush chain inet linkspan early\n";
+        let from_3 = "rename chain inet linkspan layout_3 layout_4\nflush chain inet linkspan early\n";
+        for (age, expected) in [(age_to_1 as fn(), from_1), (age_to_2, from_2), (age_to_3, from_3)] {
             swapped(age, expected, &|| door().reconcile(&rules).unwrap().to_string());
             let change = Change::between(&Ruleset::new(), &rules);
             swapped(age, expected, &|| door().change(&change).unwrap().to_string());
@@ -629,11 +641,11 @@ fn a_newer_layout_is_refused_and_left_alone() {
         seen_before.change(&web).unwrap();
         assert!(matches!(seen_before.look(&web).unwrap().table(), Table::Ours { .. }));
         // It is one of a newer version by then, but the handles of its chains are those that the door saw.
-        run("nft rename chain inet linkspan layout_3 layout_999");
+        run("nft rename chain inet linkspan layout_4 layout_999");
         let before = run("nft -a list ruleset");
         for change in [&port, &web.clone().inverse(), &web] {
             let error = seen_before.change(change).unwrap_err();
-            assert_eq!(error.to_string(), "table `inet linkspan` has layout 999, which is newer than 3");
+            assert_eq!(error.to_string(), "table `inet linkspan` has layout 999, which is newer than 4");
             assert!(matches!(door().change(change), Err(Error::Layout { seen: 999, .. })));
         }
         assert!(matches!(door().reconcile(&Ruleset::new()), Err(Error::Layout { seen: 999, .. })));

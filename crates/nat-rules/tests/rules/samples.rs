@@ -27,7 +27,8 @@ pub(crate) fn all() -> Vec<Sample> {
 type Page = (&'static str, &'static str, Change);
 
 /// The networks of one host, which must not have an address in common.
-const EVERYTHING: [fn(Change) -> Change; 8] = [nat, fixed, kept, internal, quiet, routed, open, trusted];
+const EVERYTHING: [fn(Change) -> Change; 9] =
+    [nat, fixed, kept, internal, isolated, quiet, routed, open, trusted];
 
 fn by_address_translation() -> Vec<Page> {
     let four = network("ls-four", &["10.88.7.0/24"]);
@@ -130,6 +131,11 @@ fn by_own_addresses() -> Vec<Page> {
              and the containers of the network reach each other.",
             internal(Change::new()),
         ),
+        (
+            "isolated",
+            "Containers reach each other, and nobody else reaches them or is reached by them, the host included.",
+            isolated(Change::new()),
+        ),
     ]
 }
 
@@ -157,6 +163,7 @@ fn with_other_neighbours() -> Vec<Page> {
             "Containers reach the host, and nobody else.",
             quiet_and(Access::Internal),
         ),
+        ("isolated-no-neighbours", "Containers reach nobody.", quiet_and(Access::Isolated)),
     ]
 }
 
@@ -222,6 +229,10 @@ fn kept(change: Change) -> Change {
 
 fn internal(change: Change) -> Change {
     change.add_network(network("ls-af10ef20", &["10.88.3.0/24"]).with_access(Access::Internal))
+}
+
+fn isolated(change: Change) -> Change {
+    change.add_network(dual("ls-31c7be90", 12).with_access(Access::Isolated))
 }
 
 fn quiet(change: Change) -> Change {
