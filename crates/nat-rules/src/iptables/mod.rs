@@ -9,6 +9,10 @@
 //! line. `INSTANCE-user` is the place for rules of one's own. A user's chain that jumps to one of ours
 //! stays, and so does the chain that it jumps to.
 //!
+//! **Jumps** come before all rules that are there at the time, but in `nat`, where they come last. A rule that
+//! somebody puts above one later stays there: it may drop what ours would let through. A jump that is missing comes
+//! back beside the other one.
+//!
 //! **Counters** of rules that stay begin at zero again when their table is written; those of other chains and
 //! of the kernel's own are not touched. A table that holds what is wanted is not written, so its counters go on.
 //!
@@ -37,6 +41,7 @@
 
 mod chain;
 mod difference;
+mod jumps;
 mod line;
 mod plan;
 mod seen;

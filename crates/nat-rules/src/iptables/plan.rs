@@ -1,6 +1,7 @@
 use super::Family;
 use super::chain::{Chain, Table};
 use super::difference::Difference;
+use super::jumps::Rejoined;
 use super::seen::{Loaded, Seen};
 use super::text::Rules;
 use crate::{Error, Instance, Ruleset};
@@ -129,32 +130,15 @@ impl Script<'_> {
     }
 
     fn jumps_stand(&self, table: Table) -> bool {
-        // Each jump in `nat` is in a chain of its own, so only its number counts.
-        let mut jumps: Vec<_> = self.loaded.jumps(table).collect();
-        if !table.comes_first() {
-            jumps.sort_unstable();
-        }
-        jumps == table.chains()
+        self.rejoined(table).is_empty()
     }
 
     fn written(&self, table: Table, wanted: &Rules) -> Vec<String> {
         let fresh = |chain: &&Chain| **chain != Chain::User || !self.loaded.chains.contains_key(chain);
         let mut lines: Vec<_> = table.chains().iter().filter(fresh).map(|c| self.emptied(*c)).collect();
-        if !self.jumps_stand(table) {
-            lines.extend(self.loaded.jumps(table).map(|chain| self.without_jump(chain)));
-            lines.extend(self.jumps(table));
-        }
+        lines.extend(self.rejoined(table));
         let rules = wanted.of_table(table, self.instance).map(|rule| rule.trim_end().to_owned());
         lines.into_iter().chain(rules).collect()
-    }
-
-    fn jumps(&self, table: Table) -> Vec<String> {
-        let jump = |chain: &Chain| chain.of(self.instance).jump();
-        match table.comes_first() {
-            // The last one that is put first is first.
-            true => table.chains().iter().rev().map(|chain| format!("-I {}", jump(chain))).collect(),
-            false => table.chains().iter().map(|chain| format!("-A {}", jump(chain))).collect(),
-        }
     }
 
     /// What makes a table hold what is wanted, command by command.
@@ -172,20 +156,27 @@ impl Script<'_> {
     /// The jumps that go and come.
     fn rejoined(&self, table: Table) -> Vec<String> {
         let jump = |chain: Chain| chain.of(self.instance).jump();
-        let (mut there, mut wanted): (Vec<_>, Vec<_>) = (
-            self.loaded.jumps(table).map(jump).collect(),
-            table.chains().iter().copied().map(jump).collect(),
-        );
-        if !table.comes_first() {
-            there.sort_unstable();
-            wanted.sort_unstable();
+        let there: Vec<_> = self.loaded.jumps(table).collect();
+        if table.comes_first() {
+            let Rejoined { gone, come } = Rejoined::of(&there, table.chains());
+            let put = |(place, chain): (usize, Chain)| {
+                let jump = jump(chain);
+                let (entrance, act) = jump.split_once(' ').unwrap_or((&jump, ""));
+                format!("-I {entrance} {place} {act}")
+            };
+            return gone
+                .into_iter()
+                .map(|chain| self.without_jump(chain))
+                .chain(come.into_iter().map(put))
+                .collect();
         }
-        let Difference { gone, come, .. } = Difference::between(&there, &wanted);
-        let put = |(place, jump): &(usize, &str)| match jump.split_once(' ') {
-            Some((chain, rule)) if table.comes_first() => format!("-I {chain} {} {rule}", place + 1),
-            _ => format!("-A {jump}"),
-        };
-        gone.iter().map(|jump| format!("-D {jump}")).chain(come.iter().map(put)).collect()
+        // Each jump is in a chain of its own, so only its number counts.
+        let of = |chain: &Chain| there.iter().filter(|(_, other)| other == chain).count();
+        let surplus = |chain: &Chain| vec![self.without_jump(*chain); of(chain).saturating_sub(1)];
+        let missing = |chain: &Chain| (of(chain) == 0).then(|| format!("-A {}", jump(*chain)));
+        let (gone, come) =
+            (table.chains().iter().flat_map(surplus), table.chains().iter().filter_map(missing));
+        gone.chain(come).collect()
     }
 
     fn removed(&self, table: Table) -> Removed {
@@ -194,7 +185,7 @@ impl Script<'_> {
         let goes: Vec<_> = table.chains().iter().copied().filter(|c| there(c) && !stays(c)).collect();
         Removed {
             emptied: goes.iter().copied().filter(|c| !self.loaded.rules(*c).is_empty()).collect(),
-            jumps: self.loaded.jumps(table).filter(|c| !stays(c)).collect(),
+            jumps: self.loaded.jumps(table).map(|(_, chain)| chain).filter(|c| !stays(c)).collect(),
             chains: goes.into_iter().filter(|c| !self.loaded.held.contains(c)).collect(),
         }
     }

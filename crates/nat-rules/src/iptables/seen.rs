@@ -36,8 +36,9 @@ impl Seen {
 pub(super) struct Loaded {
     /// The rules of each chain of ours that is there, without command and chain.
     pub(super) chains: BTreeMap<Chain, Vec<String>>,
-    /// Our own jumps, in their order, each as often as it is there.
-    pub(super) jumps: Vec<Chain>,
+    /// Our own jumps, in their order, each as often as it is there, with its place among all rules of the chain
+    /// that it is in, counted from 1.
+    pub(super) jumps: Vec<(usize, Chain)>,
     /// The chains of ours that rules of others jump to.
     pub(super) held: BTreeSet<Chain>,
 }
@@ -46,17 +47,23 @@ impl Loaded {
     fn read(instance: Instance, text: &str) -> Self {
         let mut loaded = Self::default();
         let mut table = None;
+        // How many rules each chain of the table has so far.
+        let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
         for line in text.lines() {
             if let Some(name) = line.strip_prefix('*') {
                 table = Table::ALL.into_iter().find(|table| table.name() == name);
+                rules.clear();
             } else if let Some(table) = table {
-                loaded.take(instance, table, line);
+                let of = line.strip_prefix("-A ").map(|rule| rule.split(' ').next().unwrap_or(rule));
+                let place = of.map(|chain| rules.entry(chain).and_modify(|n| *n += 1).or_insert(1));
+                loaded.take(instance, table, line, place.map_or(0, |place| *place));
             }
         }
         loaded
     }
 
-    fn take(&mut self, instance: Instance, table: Table, line: &str) {
+    /// Takes a line; a rule has this place in its chain.
+    fn take(&mut self, instance: Instance, table: Table, line: &str, place: usize) {
         let ours = |name: &str| table.chains().iter().copied().find(|c| c.of(instance).to_string() == name);
         if let Some(declared) = line.strip_prefix(':') {
             let name = declared.split(' ').next().unwrap_or_default();
@@ -66,7 +73,7 @@ impl Loaded {
             if let Some(chain) = ours(chain) {
                 self.chains.entry(chain).or_default().push(rest.to_owned());
             } else if let Some(chain) = table.chains().iter().find(|c| c.of(instance).jump() == rule) {
-                self.jumps.push(*chain);
+                self.jumps.push((place, *chain));
             } else {
                 let mut words = rest.split(' ').skip_while(|word| !matches!(*word, "-j" | "-g")).skip(1);
                 self.held.extend(words.next().and_then(ours));
@@ -78,7 +85,7 @@ impl Loaded {
         self.chains.get(&chain).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn jumps(&self, table: Table) -> impl Iterator<Item = Chain> {
-        self.jumps.iter().copied().filter(move |chain| table.chains().contains(chain))
+    pub(super) fn jumps(&self, table: Table) -> impl Iterator<Item = (usize, Chain)> {
+        self.jumps.iter().copied().filter(move |(_, chain)| table.chains().contains(chain))
     }
 }

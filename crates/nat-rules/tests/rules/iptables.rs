@@ -151,7 +151,9 @@ fn damage_is_named_and_mended() {
         );
         mended(
             "iptables -A FORWARD -j LINKSPAN-FORWARD",
-            "iptables -t filter -D FORWARD -j LINKSPAN-FORWARD\n",
+            "iptables -t filter -D FORWARD -j LINKSPAN-FORWARD\n\
+             iptables -t filter -D FORWARD -j LINKSPAN-FORWARD\n\
+             iptables -t filter -I FORWARD 2 -j LINKSPAN-FORWARD\n",
         );
         mended(
             "iptables -A LINKSPAN-FORWARD -j ACCEPT",
@@ -215,6 +217,11 @@ fn the_commands_that_are_named_do_the_same() {
         by_hand(&trusted, "everything");
         run("iptables -D FORWARD -j LINKSPAN-FORWARD");
         by_hand(&trusted, "a jump less");
+        run("iptables -I FORWARD -i x -j DROP");
+        run("iptables -D FORWARD -j linkspan-user");
+        run("iptables -A FORWARD -j linkspan-user");
+        by_hand(&trusted, "another order of the jumps, below a rule of others");
+        run("iptables -D FORWARD -i x -j DROP");
         by_hand(&everything, "trusted");
         by_hand(&Ruleset::new(), "everything");
         assert_eq!(ours(&run("iptables-save")), "");
