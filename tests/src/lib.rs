@@ -27,6 +27,8 @@ mod world;
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod faults;

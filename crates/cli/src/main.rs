@@ -80,8 +80,10 @@ fn explain(host: &Host, from: &str, to: &str, out: Output) -> Result<(), Fault> 
     out.show(&explanation.to_string(), &explanation)
 }
 
-/// `linkspan reconcile`: a line for each thing that was brought back.
+/// `linkspan reconcile`: a line for each thing that was brought back; in JSON, no line where nothing was.
 fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
     let brought_back = host.reconcile()?.to_string();
-    out.report(&brought_back, &brought_back.lines().collect::<Vec<_>>())
+    let lines: Vec<_> = brought_back.lines().collect();
+    let text = if lines.is_empty() { "the host is as the records say\n" } else { &brought_back };
+    out.report(text, &lines)
 }
