@@ -50,7 +50,7 @@ fn perform(task: Task) -> io::Result<Outcome> {
         Task::EndToEnd { filter } => e2e::run(filter.as_deref()),
         Task::Golden(mode) => golden::run(mode),
         Task::Docs => docs::run(),
-        Task::Bench(subjects) => bench::run(&subjects).map(|()| Outcome::default()),
+        Task::Bench(wish) => bench::run(&wish).map(|()| Outcome::default()),
         Task::Ci => ci::run(),
     }
 }

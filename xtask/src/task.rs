@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::bench::Subject;
+use crate::bench::Wish;
 use crate::golden::Mode;
 use crate::user::Uid;
 
@@ -15,7 +15,9 @@ Usage: cargo xtask NAME
   e2e [FILTER]      the packet-level tests alone
   golden [--bless]  compare the rule sets with their golden files; --bless rewrites them
   docs              the documentation, warnings are errors
-  bench [ports]     how fast it is, beside a floor of raw netlink messages and what else is installed
+  bench [SUBJECT].. how fast it is, beside a floor of raw netlink messages and what else is installed; of
+                    leases, attach, process, first, ports, parallel, present, or all of them
+                    --json: as one value; --readme: rewrites the README's table and its picture
   ci                all that .ci/run does after set-up
   help              this text";
 
@@ -27,7 +29,7 @@ pub(crate) enum Task {
     EndToEnd { filter: Option<String> },
     Golden(Mode),
     Docs,
-    Bench(Vec<Subject>),
+    Bench(Wish),
     Ci,
 }
 
@@ -48,10 +50,9 @@ impl Task {
             ["golden"] => Ok(Self::Golden(Mode::Compare)),
             ["golden", "--bless"] => Ok(Self::Golden(Mode::Bless)),
             ["docs"] => Ok(Self::Docs),
-            ["bench", ref subjects @ ..] => match subjects.iter().map(|subject| subject.parse()).collect() {
-                Ok(subjects) => Ok(Self::Bench(subjects)),
-                Err(()) => Err(UsageError::Unknown(arguments.join(" "))),
-            },
+            ["bench", ref words @ ..] => {
+                Wish::parse(words).map(Self::Bench).ok_or_else(|| UsageError::Unknown(arguments.join(" ")))
+            }
             ["ci"] => Ok(Self::Ci),
             _ => Err(UsageError::Unknown(arguments.join(" "))),
         }
@@ -93,8 +94,7 @@ mod tests {
         check("golden", &Ok(Task::Golden(Mode::Compare)));
         check("golden --bless", &Ok(Task::Golden(Mode::Bless)));
         check("docs", &Ok(Task::Docs));
-        check("bench", &Ok(Task::Bench(Vec::new())));
-        check("bench ports", &Ok(Task::Bench(vec![Subject::Ports])));
+        check("bench", &Ok(Task::Bench(Wish::default())));
         check("ci", &Ok(Task::Ci));
     }
 

@@ -6,11 +6,19 @@
 // A program speaks on standard output; the libraries do not.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod attach;
 mod connect;
 mod contest;
+mod first;
 mod floor;
+mod hosts;
 mod iptables;
+mod leases;
+mod parallel;
+mod peers;
 mod ports;
+mod present;
+mod process;
 mod report;
 mod world;
 
@@ -21,20 +29,31 @@ use world::Trouble;
 
 fn main() -> ExitCode {
     // Cargo adds this word to those of the caller.
-    let sections: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
-    for section in sections {
-        if let Err(trouble) = measure(&section) {
-            eprintln!("{section}: {}", chain(&*trouble));
-            return ExitCode::FAILURE;
+    let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match *words {
+        [process::FLOOR, verb, netns] => process::as_floor(verb, netns.as_ref()),
+        ref sections => sections.iter().try_for_each(|section| measure(section)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("{}: {}", words.join(" "), chain(&*trouble));
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
 fn measure(section: &str) -> Result<(), Trouble> {
     report::section(section);
     match section {
+        "attach" => attach::measure(),
+        "process" => process::measure(),
+        "parallel" => parallel::measure(),
+        "present" => present::measure(),
         "ports" => ports::measure(),
+        "leases" => leases::measure(),
+        "first" => first::measure(),
         _ => Err("there is no such section".into()),
     }
 }

@@ -15,7 +15,8 @@ use linkspan_net_types::{Port, Protocol};
 use crate::connect::Server;
 use crate::contest::{Contestant, interleave, timed};
 use crate::floor::{self, Floor};
-use crate::world::{Attached, Product, Spot, Trouble, World};
+use crate::hosts::{Linkspan, Raw};
+use crate::world::{Attached, Spot, Trouble, World};
 use crate::{iptables, report};
 
 /// How many ports are published while one comes or goes.
@@ -30,8 +31,6 @@ const COMES_WITH_ALL: u16 = 1;
 const COMES: u16 = 2;
 /// A program that is started each time takes milliseconds.
 const SELDOM: usize = 20;
-/// By then the kernel has removed what was left of a namespace.
-const REAPED: Duration = Duration::from_millis(50);
 
 pub(crate) fn measure() -> Result<(), Trouble> {
     let mut hosts = Hosts::build()?;
@@ -57,19 +56,14 @@ struct Hosts {
     /// Another one of linkspan, with a single port.
     single: Linkspan,
     only: Server,
-    floor: Raw,
+    floor: Served,
     /// The floor's containers, and a rule for each port.
-    iptables: Option<Raw>,
+    iptables: Option<Served>,
 }
 
-struct Linkspan {
-    world: World,
-    product: Product,
-}
-
-struct Raw {
-    world: World,
-    floor: Floor,
+/// The floor with a container that stays, in which a server listens.
+struct Served {
+    raw: Raw,
     server: Server,
 }
 
@@ -86,7 +80,7 @@ impl Hosts {
         let attached = single.product.attach(&single.product.container("only", [FIRST])?)?;
         let only = Server::start(&attached.netns()?.into(), &single.world.host)?;
         let iptables = match iptables::is_installed() {
-            true => Some(Raw::build(d, "iptables")?),
+            true => Some(Served::build(d, "iptables")?),
             false => {
                 report::absent("iptables", "not installed");
                 None
@@ -96,26 +90,24 @@ impl Hosts {
             linkspan: Linkspan::open(a, "many")?,
             single,
             only,
-            floor: Raw::build(c, "floor")?,
+            floor: Served::build(c, "floor")?,
             iptables,
         })
     }
 
     /// Lets each publish as many ports.
     fn publish(&mut self, size: u16) -> Result<There, Trouble> {
-        self.floor.floor.publish(FIRST, size, floor::address(STAYS))?;
+        self.floor.raw.floor.publish(FIRST, size, floor::address(STAYS))?;
         self.publish_by_iptables(size)?;
-        let Linkspan { world, product } = &self.linkspan;
-        world.host.enter()?;
-        let many = product.attach(&product.container("many", range(size))?)?;
-        let server = Server::start(&many.netns()?.into(), &world.host)?;
+        let many = self.linkspan.keep(&self.linkspan.product.container("many", range(size))?)?;
+        let server = Server::start(&many.netns()?.into(), &self.linkspan.world.host)?;
         Ok(There { many, server })
     }
 
     /// Without privilege outside of its namespace, the program cannot send many rules at once.
     fn publish_by_iptables(&mut self, size: u16) -> Result<(), Trouble> {
-        let Some(raw) = &self.iptables else { return Ok(()) };
-        raw.world.host.enter()?;
+        let Some(served) = &self.iptables else { return Ok(()) };
+        served.raw.world.host.enter()?;
         if let Err(refused) = iptables::publish_all(range(size), floor::address(STAYS)) {
             report::absent("iptables", &format!("{size} rules: {refused}"));
             self.iptables = None;
@@ -124,27 +116,19 @@ impl Hosts {
     }
 
     fn withdraw(&mut self, there: &There, size: u16) -> Result<(), Trouble> {
-        self.floor.floor.withdraw(FIRST, size)?;
+        self.floor.raw.floor.withdraw(FIRST, size)?;
         self.linkspan.world.host.enter()?;
         self.linkspan.product.detach(&there.many)
     }
 }
 
-impl Linkspan {
-    fn open(world: World, name: &'static str) -> Result<Self, Trouble> {
-        world.host.enter()?;
-        Ok(Self { product: Product::open(name)?, world })
-    }
-}
-
-impl Raw {
+impl Served {
     fn build(world: World, name: &str) -> Result<Self, Trouble> {
-        world.host.enter()?;
-        let mut floor = Floor::build(name)?;
-        floor.attach(STAYS)?;
-        let container = Spot::from(File::open(floor.path(STAYS))?);
-        let server = Server::start(&container, &world.host)?;
-        Ok(Self { world, floor, server })
+        let mut raw = Raw::build(world, name)?;
+        raw.floor.attach(STAYS)?;
+        let container = Spot::from(File::open(raw.floor.path(STAYS))?);
+        let server = Server::start(&container, &raw.world.host)?;
+        Ok(Self { raw, server })
     }
 }
 
@@ -154,34 +138,19 @@ fn range(size: u16) -> impl Iterator<Item = u16> {
 
 /// A container that comes and goes with all the ports.
 fn attach_with_all(hosts: &mut Hosts, size: u16) -> Result<(), Trouble> {
-    let Hosts { linkspan, floor, .. } = hosts;
+    let Hosts { linkspan, floor: Served { raw, .. }, .. } = hosts;
     let wanted = linkspan.product.container("all", range(size))?;
     let rounds = if size > 1000 { 5 } else { 20 };
-    let [attach, detach] = interleave(
-        rounds,
-        vec![
-            Contestant::new("floor", || {
-                floor.world.host.enter()?;
-                let (attach, ()) = timed(|| {
-                    floor.floor.attach(COMES_WITH_ALL)?;
-                    floor.floor.publish(FIRST, size, floor::address(COMES_WITH_ALL))
-                })?;
-                let (detach, ()) = timed(|| {
-                    floor.floor.withdraw(FIRST, size)?;
-                    floor.floor.detach(COMES_WITH_ALL)
-                })?;
-                Ok([attach, detach])
-            })
-            .resting(REAPED),
-            Contestant::new("linkspan", || {
-                linkspan.world.host.enter()?;
-                let (attach, attached) = timed(|| linkspan.product.attach(&wanted))?;
-                let (detach, ()) = timed(|| linkspan.product.detach(&attached))?;
-                Ok([attach, detach])
-            })
-            .resting(REAPED),
-        ],
-    )?;
+    let attach = |floor: &mut Floor| {
+        floor.attach(COMES_WITH_ALL)?;
+        floor.publish(FIRST, size, floor::address(COMES_WITH_ALL))
+    };
+    let detach = |floor: &mut Floor| {
+        floor.withdraw(FIRST, size)?;
+        floor.detach(COMES_WITH_ALL)
+    };
+    let contestants = vec![raw.comes_and_goes("floor", attach, detach), linkspan.comes_and_goes(&wanted)];
+    let [attach, detach] = interleave(rounds, contestants)?;
     report::operation("attach with all of them", size, &attach);
     report::operation("detach with all of them", size, &detach);
     Ok(())
@@ -197,8 +166,8 @@ fn add_one(hosts: &mut Hosts, there: &There, size: u16) -> Result<(), Trouble> {
     let mut contestants = vec![
         Contestant::new("floor", || {
             let to = floor::address(STAYS);
-            let (add, ()) = timed(|| floor.floor.publish(ONE, 1, to))?;
-            let (remove, ()) = timed(|| floor.floor.withdraw(ONE, 1))?;
+            let (add, ()) = timed(|| floor.raw.floor.publish(ONE, 1, to))?;
+            let (remove, ()) = timed(|| floor.raw.floor.withdraw(ONE, 1))?;
             Ok([add, remove])
         }),
         Contestant::new("linkspan", || {
@@ -207,7 +176,7 @@ fn add_one(hosts: &mut Hosts, there: &There, size: u16) -> Result<(), Trouble> {
             Ok([add, remove])
         }),
     ];
-    if let Some(raw) = iptables {
+    if let Some(Served { raw, .. }) = iptables {
         contestants.push(Contestant::new("iptables", || by_iptables(raw)).every(SELDOM));
     }
     let [add, remove] = interleave(400, contestants)?;
@@ -231,25 +200,13 @@ fn by_iptables(raw: &Raw) -> Result<[Duration; 2], Trouble> {
 
 /// A container with a port of its own, where all the others are published already.
 fn attach_one_more(hosts: &mut Hosts, size: u16) -> Result<(), Trouble> {
-    let Hosts { linkspan, floor, .. } = hosts;
+    let Hosts { linkspan, floor: Served { raw, .. }, .. } = hosts;
     let wanted = linkspan.product.container("one", [ONE])?;
     let [attach, detach] = interleave(
         40,
         vec![
-            Contestant::new("floor", || {
-                floor.world.host.enter()?;
-                let (attach, ()) = timed(|| floor.floor.attach(COMES))?;
-                let (detach, ()) = timed(|| floor.floor.detach(COMES))?;
-                Ok([attach, detach])
-            })
-            .resting(REAPED),
-            Contestant::new("linkspan", || {
-                linkspan.world.host.enter()?;
-                let (attach, attached) = timed(|| linkspan.product.attach(&wanted))?;
-                let (detach, ()) = timed(|| linkspan.product.detach(&attached))?;
-                Ok([attach, detach])
-            })
-            .resting(REAPED),
+            raw.comes_and_goes("floor", |floor| floor.attach(COMES), |floor| floor.detach(COMES)),
+            linkspan.comes_and_goes(&wanted),
         ],
     )?;
     report::operation("attach with one more", size, &attach);
@@ -265,10 +222,10 @@ fn connect(hosts: &Hosts, there: &There, size: u16) -> Result<(), Trouble> {
         Contestant::new("linkspan, the only port", || Ok([only.connect(&single.world, FIRST)?])),
         Contestant::new("linkspan, the first", || Ok([there.server.connect(&linkspan.world, FIRST)?])),
         Contestant::new("linkspan, the last", || Ok([there.server.connect(&linkspan.world, last)?])),
-        Contestant::new("floor, the last", || Ok([floor.server.connect(&floor.world, last)?])),
+        Contestant::new("floor, the last", || Ok([floor.server.connect(&floor.raw.world, last)?])),
     ];
-    if let Some(raw) = iptables {
-        let connect = || Ok([raw.server.connect(&raw.world, last)?]);
+    if let Some(Served { raw, server }) = iptables {
+        let connect = || Ok([server.connect(&raw.world, last)?]);
         contestants.push(Contestant::new("iptables, the last", connect));
     }
     let [connect] = interleave(1000, contestants)?;

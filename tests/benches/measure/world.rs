@@ -5,9 +5,13 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::process::Command;
 
 use linkspan::lab::Lab;
-use linkspan::{Attachment, Container, DefinedNetwork, Endpoint, Host, NetNs, Network, Publish};
+use linkspan::{
+    Attachment, AttachmentId, Container, DefinedNetwork, Endpoint, Host, NetNs, Network, Publish,
+};
 use nix::sched::{CloneFlags, setns};
 
 /// What keeps a measurement from being made.
@@ -80,10 +84,8 @@ pub(crate) struct Product {
 impl Product {
     /// Its folders are called by this name.
     pub(crate) fn open(name: &'static str) -> Result<Self, Trouble> {
-        let host = Host::builder()
-            .run_dir(format!("/run/linkspan-{name}"))
-            .state_dir(format!("/var/lib/linkspan-{name}"))
-            .open()?;
+        let [run, state] = folders(name);
+        let host = Host::builder().run_dir(run).state_dir(state).open()?;
         let network = host.ensure_network(&Network::bridge("bench".parse()?).subnet(SUBNET.parse()?))?;
         Ok(Self { host, network, name })
     }
@@ -105,11 +107,27 @@ impl Product {
         Ok(Attached { path, attachment: self.host.attach(&netns, wanted)? })
     }
 
+    /// Attaches a namespace that is there.
+    pub(crate) fn attach_at(&self, netns: &Path, wanted: &Container) -> Result<AttachmentId, Trouble> {
+        Ok(self.host.attach(&NetNs::open(netns)?, wanted)?.id())
+    }
+
+    /// Tells the command where this one's folders are.
+    pub(crate) fn on_its_folders<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let [run, state] = folders(self.name);
+        command.env("LINKSPAN_RUN_DIR", run).env("LINKSPAN_STATE_DIR", state)
+    }
+
     /// Detaches, and removes the namespace.
     pub(crate) fn detach(&self, attached: &Attached) -> Result<(), Trouble> {
         self.host.detach(attached.attachment.id())?;
         Ok(NetNs::unpin(&attached.path)?)
     }
+}
+
+/// Its run folder and its state folder.
+fn folders(name: &str) -> [String; 2] {
+    [format!("/run/linkspan-{name}"), format!("/var/lib/linkspan-{name}")]
 }
 
 /// A container of linkspan.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::statistics::Summary;
+
 /// All that was measured of one subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Section {
@@ -47,7 +49,24 @@ pub(super) fn read(text: &str) -> Result<Section, ReadError> {
     Ok(section)
 }
 
+impl Operation {
+    /// Everyone who took part, with how many times as long as the first it took, at the median and at p10.
+    pub(super) fn compared(&self) -> impl Iterator<Item = (&Contestant, Summary, [f64; 2])> {
+        let first = self.contestants.iter().find_map(|who| Summary::of(&who.times));
+        self.contestants.iter().filter_map(move |who| {
+            let summary = Summary::of(&who.times)?;
+            Some((who, summary, summary.over(first?)))
+        })
+    }
+}
+
 impl Section {
+    /// Whether no smaller size of this operation was measured, or no larger one.
+    pub(super) fn is_an_end(&self, operation: &Operation) -> bool {
+        let sizes = || self.operations.iter().filter(|o| o.name == operation.name).map(|o| o.size);
+        sizes().min() == Some(operation.size) || sizes().max() == Some(operation.size)
+    }
+
     fn read(&mut self, line: &str) -> Option<()> {
         match *line.split('\t').collect::<Vec<_>>() {
             ["section", name] => name.clone_into(&mut self.name),
@@ -93,6 +112,21 @@ mod tests {
             [(0, vec!["floor".to_owned(), "linkspan".to_owned()]), (9, vec!["floor".to_owned()]),]
         );
         assert_eq!(section.operations[0].contestants[0].times, [1, 2].map(Duration::from_nanos));
+    }
+
+    #[test]
+    fn everyone_is_compared_with_the_first_who_took_part() {
+        let section = read("times\tadd\t0\tfloor\t2,2,2\ntimes\tadd\t0\tlinkspan\t3,5,5\n").unwrap();
+        let ratios: Vec<_> = section.operations[0].compared().map(|(_, _, ratios)| ratios).collect();
+        assert_eq!(ratios, [[1.0, 1.0], [2.5, 1.5]]);
+    }
+
+    #[test]
+    fn the_ends_are_the_smallest_size_and_the_largest() {
+        let section = read("times\ta\t0\tx\t1\ntimes\ta\t5\tx\t1\ntimes\ta\t9\tx\t1\ntimes\tb\t5\tx\t1\n");
+        let section = section.unwrap();
+        let ends = section.operations.iter().map(|operation| section.is_an_end(operation));
+        assert_eq!(ends.collect::<Vec<_>>(), [true, false, true, true]);
     }
 
     #[test]

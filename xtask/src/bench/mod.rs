@@ -4,61 +4,52 @@
 //! it needs the whole facade, optimised, and the other tasks should not wait for that. Here is what its numbers
 //! come to.
 
+mod json;
 mod machine;
 mod measured;
+mod plot;
+mod readme;
 mod statistics;
 mod table;
+mod wish;
 
-use std::fmt;
+use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 
-use crate::cargo::cargo;
-use crate::tools;
+use crate::cargo::{cargo, workspace};
 use machine::Machine;
 use measured::Section;
+use wish::Output;
+pub(crate) use wish::{Subject, Wish};
 
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
-    Ports,
-}
-
-impl Subject {
-    const ALL: [Self; 1] = [Self::Ports];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ports => "ports",
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Subject {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|subject| subject.as_str() == text).ok_or(())
-    }
-}
-
-/// Measures these subjects, or all where none is named, and prints what came of each.
-pub(crate) fn run(subjects: &[Subject]) -> io::Result<()> {
-    tools::ensure()?;
+/// Measures what is wished, one subject after the other, and says what came of it.
+pub(crate) fn run(wish: &Wish) -> io::Result<()> {
     build()?;
-    println!("{}", Machine::look()?);
-    let subjects = if subjects.is_empty() { &Subject::ALL } else { subjects };
-    for subject in subjects {
-        println!("\n{}", table::of(&measure(*subject)?));
+    let machine = Machine::look()?;
+    match wish.output {
+        Output::Text => {
+            println!("{machine}");
+            wish.subjects().try_for_each(|subject| measure(subject).map(|s| println!("\n{}", table::of(&s))))
+        }
+        Output::Json => {
+            println!("{}", json::of(&machine, &measure_all(wish)?));
+            Ok(())
+        }
+        Output::Readme => write(&machine, &measure_all(wish)?),
     }
-    Ok(())
+}
+
+/// The page that shows the table, and the picture beside the measuring program.
+fn write(machine: &Machine, sections: &[Section]) -> io::Result<()> {
+    let readme = workspace().join("README.md");
+    let page = readme::with(&fs::read_to_string(&readme)?, &readme::table(machine, sections));
+    fs::write(readme, page.ok_or_else(|| io::Error::other("the README has no place for the table"))?)?;
+    fs::write(workspace().join(readme::PICTURE), plot::of(sections))
+}
+
+fn measure_all(wish: &Wish) -> io::Result<Vec<Section>> {
+    wish.subjects().map(measure).collect()
 }
 
 /// The measuring program, and how it is run.

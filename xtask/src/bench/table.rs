@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::measured::{Operation, Section};
-use super::statistics::Summary;
 
 /// The table of a section, with all that was said beside the numbers.
 pub(super) fn of(section: &Section) -> String {
@@ -22,13 +21,10 @@ pub(super) fn of(section: &Section) -> String {
     text
 }
 
-fn rows(text: &mut String, Operation { name, size, contestants }: &Operation) {
-    let mut first = None;
-    for contestant in contestants {
-        let Some(summary) = Summary::of(&contestant.times) else { continue };
-        let [median, p10] = summary.over(*first.get_or_insert(summary));
-        let who = &contestant.name;
-        let times = [summary.median, summary.p10].map(shown);
+fn rows(text: &mut String, operation: &Operation) {
+    let Operation { name, size, .. } = operation;
+    for (contestant, summary, [median, p10]) in operation.compared() {
+        let (who, times) = (&contestant.name, [summary.median, summary.p10].map(shown));
         let _ = writeln!(
             text,
             "{name:<28} {size:>7}  {who:<26} {:>12} {:>12} {median:>9.2} {p10:>9.2}",

@@ -119,6 +119,11 @@ pub(super) fn delete(to: &mut Netlink, name: &str) {
     to.text(libc::IFLA_IFNAME, name);
 }
 
+pub(super) fn set_down(to: &mut Netlink, name: &str) {
+    to.message(libc::RTM_NEWLINK, 0, &link(0, 0, UP));
+    to.text(libc::IFLA_IFNAME, name);
+}
+
 /// `struct ifinfomsg`.
 fn link(index: u32, flags: u32, change: u32) -> [u8; 16] {
     let mut header = [0; 16];

@@ -7,7 +7,7 @@ mod element;
 mod link;
 mod netlink;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
@@ -70,16 +70,39 @@ impl Floor {
         self.pins.join(number.to_string())
     }
 
+    /// Opens the sockets of a floor that another process built where the calling thread is.
+    pub(crate) fn find() -> Result<Self, Trouble> {
+        let (route, netfilter, carrier) = (Netlink::route()?, Netlink::netfilter()?, link::Carrier::open()?);
+        let (host, pins, bridge) = (Spot::here()?, PathBuf::from(PINS), if_nametoindex(BRIDGE)?);
+        Ok(Self { host, pins, bridge, route, netfilter, carrier })
+    }
+
+    /// The same with sockets of its own, for another thread that stands on the same host.
+    pub(crate) fn another(&self) -> io::Result<Self> {
+        let (route, netfilter, carrier) = (Netlink::route()?, Netlink::netfilter()?, link::Carrier::open()?);
+        let (host, pins, bridge) = (Spot::here()?, self.pins.clone(), self.bridge);
+        Ok(Self { host, pins, bridge, route, netfilter, carrier })
+    }
+
     /// Makes a namespace, pins it, and attaches it; the calling thread comes back from it.
     pub(crate) fn attach(&mut self, number: u16) -> io::Result<()> {
+        let attached = unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(io::Error::from)
+            .and_then(|()| pin(&self.path(number)))
+            .and_then(|()| self.attach_from_inside(number));
+        self.host.enter()?;
+        attached
+    }
+
+    /// Attaches a namespace that is there; the calling thread comes back from it.
+    pub(crate) fn attach_at(&mut self, netns: &Path, number: u16) -> io::Result<()> {
+        Spot::from(File::open(netns)?).enter()?;
         let attached = self.attach_from_inside(number);
         self.host.enter()?;
         attached
     }
 
     fn attach_from_inside(&mut self, number: u16) -> io::Result<()> {
-        unshare(CloneFlags::CLONE_NEWNET)?;
-        pin(&self.path(number))?;
         let mut inside = Netlink::route()?;
         let pair = link::Pair { name: &name(number), address: address(number), bridge: self.bridge };
         link::container(&mut inside, &pair, self.host.as_raw_fd());
@@ -91,8 +114,21 @@ impl Floor {
 
     /// Removes the pair at once and waits for it, then the namespace.
     pub(crate) fn detach(&mut self, number: u16) -> io::Result<()> {
+        self.remove(number)?;
+        unpin(&self.path(number))
+    }
+
+    /// Removes the pair at once and waits for it; the namespace stays.
+    pub(crate) fn remove(&mut self, number: u16) -> io::Result<()> {
         self.withdraw(FIRST_PORT.wrapping_add(number), 1)?;
         link::delete(&mut self.route, &name(number));
+        self.route.flush()
+    }
+
+    /// Takes the pair down, and lets the kernel remove it with the namespace.
+    pub(crate) fn detach_fast(&mut self, number: u16) -> io::Result<()> {
+        self.withdraw(FIRST_PORT.wrapping_add(number), 1)?;
+        link::set_down(&mut self.route, &name(number));
         self.route.flush()?;
         unpin(&self.path(number))
     }
@@ -119,19 +155,30 @@ fn name(number: u16) -> String {
     format!("f{number}")
 }
 
+/// Makes a namespace and pins it; the calling thread comes back from it.
+pub(crate) fn make_namespace(path: &Path) -> io::Result<()> {
+    let here = Spot::here()?;
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let pinned = pin(path);
+    here.enter()?;
+    pinned
+}
+
 fn pin(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).open(path)?;
     Ok(mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
 }
 
-fn unpin(path: &Path) -> io::Result<()> {
+/// Lets go of a namespace.
+pub(crate) fn unpin(path: &Path) -> io::Result<()> {
     umount2(path, MntFlags::MNT_DETACH)?;
     fs::remove_file(path)
 }
 
 /// Loads rules, outside of what is measured.
 fn nft(rules: &str) -> io::Result<()> {
-    let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
+    let nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn();
+    let mut nft = nft.map_err(|error| io::Error::new(error.kind(), format!("cannot start nft: {error}")))?;
     nft.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(rules.as_bytes()))?;
     if nft.wait()?.success() { Ok(()) } else { Err(io::Error::other("nft refused the rules of the floor")) }
 }
