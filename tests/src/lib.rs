@@ -53,4 +53,6 @@ mod race;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod trust;

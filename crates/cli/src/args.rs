@@ -114,6 +114,11 @@ pub(crate) enum Command {
     },
     /// Bring back the rules and bridges that are missing, and print what that was
     Reconcile,
+    /// Remove what nobody needs any more, and print what that was
+    ///
+    /// Containers that are gone without having been detached, and links, rules and records of linkspan that belong to
+    /// nothing. What others made is never touched.
+    Gc,
     /// Show a whole host in private namespaces: two containers, a published port, nothing left
     ///
     /// Any user may run it, where users may make namespaces. It uses no folder of the machine, whatever
@@ -169,6 +174,8 @@ pub(crate) enum Planned {
     /// What making a network would change
     #[command(subcommand)]
     Network(PlannedNetwork),
+    /// What there is to remove that nobody needs
+    Gc,
     #[command(external_subcommand)]
     Other(Vec<OsString>),
 }

@@ -9,6 +9,7 @@ mod fault;
 mod network;
 mod output;
 mod plan;
+mod recovery;
 mod run;
 mod settings;
 mod signals;
@@ -66,7 +67,8 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
         Command::Port { name } => container::port(&host, name, out),
         Command::Plan(planned) => plan::plan(&host, planned, out),
         Command::Explain { from, to } => explain(&host, from, to, out),
-        Command::Reconcile => reconcile(&host, out),
+        Command::Reconcile => recovery::reconcile(&host, out),
+        Command::Gc => recovery::gc(&host, out),
         Command::Demo => Ok(()),
     };
     fault::tell(&host);
@@ -78,12 +80,4 @@ fn explain(host: &Host, from: &str, to: &str, out: Output) -> Result<(), Fault> 
     let question = Question::parse(from, to).map_err(|why| Fault::Usage(fault::chain(&why)))?;
     let explanation = host.explain(&question)?;
     out.show(&explanation.to_string(), &explanation)
-}
-
-/// `linkspan reconcile`: a line for each thing that was brought back; in JSON, no line where nothing was.
-fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
-    let brought_back = host.reconcile()?.to_string();
-    let lines: Vec<_> = brought_back.lines().collect();
-    let text = if lines.is_empty() { "the host is as the records say\n" } else { &brought_back };
-    out.report(text, &lines)
 }

@@ -28,6 +28,7 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
             say(&plan.to_string(), |steps| Steps { steps, network, ..Steps::default() }, out)
         }
         Planned::Network(PlannedNetwork::Other(command)) | Planned::Other(command) => Err(cannot(command)),
+        Planned::Gc => say(&host.plan_gc()?.to_string(), |steps| Steps { steps, ..Steps::default() }, out),
         Planned::Attach(wanted) => {
             let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
             attach(host, &namespace(&wanted.namespace)?, &container, out)
@@ -45,7 +46,7 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
 
 fn cannot(command: &[OsString]) -> Fault {
     let command = command.first().map_or("this".into(), |command| command.to_string_lossy());
-    Fault::Usage(format!("`{command}` cannot be planned, only attach, run and network create"))
+    Fault::Usage(format!("`{command}` cannot be planned, only attach, run, network create and gc"))
 }
 
 fn attach(host: &Host, netns: &NetNs, container: &Container, out: Output) -> Result<(), Fault> {

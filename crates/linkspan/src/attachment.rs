@@ -1,4 +1,5 @@
 use crate::claims::HostPort;
+use crate::mark;
 use crate::network::within;
 use crate::{
     AttachmentId, Container, ContainerName, DefinedNetwork, Error, GatewayMode, Neighbours, NetworkId,
@@ -278,6 +279,7 @@ impl Document for AttachmentRecord {
 
 /// What is asked for, together with what was claimed for it.
 pub(crate) struct Asked<'a> {
+    pub(crate) instance: rules::Instance,
     pub(crate) id: AttachmentId,
     pub(crate) namespace: Namespace,
     pub(crate) wanted: &'a Container,
@@ -301,7 +303,7 @@ impl Asked<'_> {
             let mtu = bridge.and_then(|link| Mtu::new(link.mtu)).or(network.mtu).unwrap_or_default();
             placed.push(Placed { network, mtu, addresses });
         }
-        let endpoints = endpoints(self.id, self.wanted, &placed);
+        let endpoints = endpoints(self.instance, self.id, self.wanted, &placed);
         let serving = serving(&endpoints, &placed);
         let wishes = self.wanted.published().iter().enumerate();
         let published = wishes.map(|(i, wish)| published(wish, self.ports.get(i), &serving));
@@ -319,7 +321,12 @@ struct Placed<'a> {
 }
 
 /// The endpoints that a container wants, in their places; `placed` is in the order of the wishes.
-fn endpoints(id: AttachmentId, wanted: &Container, placed: &[Placed<'_>]) -> Vec<AttachedEndpoint> {
+fn endpoints(
+    instance: rules::Instance,
+    id: AttachmentId,
+    wanted: &Container,
+    placed: &[Placed<'_>],
+) -> Vec<AttachedEndpoint> {
     let networks: Vec<_> = placed.iter().map(|placed| placed.network).collect();
     let routes = default_routes(&networks);
     let gateways = |place| routes.iter().filter(move |(of, _)| *of == place).map(|(_, gateway)| *gateway);
@@ -331,8 +338,11 @@ fn endpoints(id: AttachmentId, wanted: &Container, placed: &[Placed<'_>]) -> Vec
         isolated: network.policy.neighbours == Neighbours::PublishedOnly,
         link: wish.wanted_link().unwrap_or_else(|| default_link(place)),
         host_link: id.host_end(place),
-        host_mac: id.host_mac(place),
-        mac: wish.wanted_mac().or(mac(addresses)).unwrap_or_else(|| id.host_mac(place)),
+        host_mac: mark::of_host_end(instance, id.host_end(place)),
+        mac: wish
+            .wanted_mac()
+            .or(mac(addresses))
+            .unwrap_or_else(|| mark::of_host_end(instance, id.host_end(place))),
         mtu: *mtu,
         addresses: addresses.iter().filter_map(|a| Some(within(network.subnet_of(*a)?, *a))).collect(),
         gateways: gateways(place).collect(),
@@ -473,7 +483,8 @@ mod tests {
             subnets.iter().map(|s| s.net().hosts().nth(4).unwrap()).collect()
         });
         let addresses = addresses.collect();
-        Asked { id, namespace, wanted, networks, ports }.granted(addresses, &seen(networks))
+        let instance = rules::Instance::default();
+        Asked { instance, id, namespace, wanted, networks, ports }.granted(addresses, &seen(networks))
     }
 
     fn on(networks: &[&str]) -> Container {

@@ -108,6 +108,11 @@ impl Claims {
         }
     }
 
+    /// Everybody who holds anything.
+    pub(crate) fn claimants(&self) -> impl Iterator<Item = AttachmentId> + '_ {
+        self.holders.keys().copied()
+    }
+
     /// Whether nothing is claimed.
     #[cfg(test)]
     fn is_empty(&self) -> bool {

@@ -344,6 +344,11 @@ impl Error {
         }
     }
 
+    /// That these things stayed.
+    pub(crate) const fn left(left: Vec<Left>) -> Self {
+        Self::LeftBehind { left, refused: None }
+    }
+
     /// This error of an operation that was done but for this.
     pub(crate) fn leaving(self, what: Residue) -> Self {
         match self {

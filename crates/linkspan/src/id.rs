@@ -1,4 +1,4 @@
-use linkspan_net_types::{IfName, Mac};
+use linkspan_net_types::IfName;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -120,15 +120,6 @@ impl AttachmentId {
         let hash = hash(&[&self.0.to_be_bytes(), &endpoint.to_be_bytes()]);
         format!("vethls{:09x}", hash & 0xf_ffff_ffff).parse().expect("15 letters and digits are a name")
     }
-
-    /// The address of the host end of its endpoint in this place.
-    ///
-    /// It is locally administered and given by us, so that no policy of the host changes it later.
-    pub(crate) fn host_mac(self, endpoint: usize) -> Mac {
-        let [_, _, a, b, c, d, e, _] =
-            hash(&[&self.0.to_be_bytes(), b"mac", &endpoint.to_be_bytes()]).to_be_bytes();
-        Mac::from_bytes([0xfe, a, b, c, d, e]).expect("a first byte of fe is unicast and not zero")
-    }
 }
 
 impl NetworkId {
@@ -146,18 +137,11 @@ impl NetworkId {
     pub fn link(self) -> IfName {
         format!("ls-{self}").parse().expect("15 letters and digits are a name")
     }
-
-    /// The address of its bridge: locally administered and pinned, since a bridge without one takes the
-    /// lowest of its ports, which come and go.
-    pub(crate) fn mac(self) -> Mac {
-        let [_, _, _, a, b, c, d, e] = hash(&[b"bridge", &self.0.to_be_bytes()]).to_be_bytes();
-        Mac::from_bytes([0x02, a, b, c, d, e]).expect("a first byte of 02 is unicast and not zero")
-    }
 }
 
 /// FNV-1a with the finish of SplitMix64: the same on every machine and in every version, as names on
 /// record must be, and spread over all its bits.
-fn hash(parts: &[&[u8]]) -> u64 {
+pub(crate) fn hash(parts: &[&[u8]]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {
         for &byte in part.iter().chain(&[0xff]) {

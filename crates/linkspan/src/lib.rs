@@ -29,11 +29,13 @@ mod claims;
 mod container;
 mod error;
 pub mod explain;
+mod gc;
 mod id;
 #[cfg(feature = "kernel")]
 mod kernel;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod mark;
 mod name;
 mod network;
 mod plan;
@@ -44,6 +46,7 @@ pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Publishe
 pub use container::{Container, Endpoint};
 pub use error::{Error, Left, Residue};
 pub use explain::{Answer, Explanation, Question, Sender, Target};
+pub use gc::{Collected, Garbage};
 pub use id::{AttachmentId, NetworkId, ParseIdError};
 pub use ipnet::IpNet;
 #[cfg(feature = "kernel")]

@@ -1,11 +1,14 @@
 //! Decides: what is wanted and what is seen in, the change of the whole host out. Nothing here looks or acts.
 
+use crate::id::hash;
+use crate::mark;
 use crate::{Attachment, DefinedNetwork, Egress, Error, GatewayMode, Neighbours};
-use linkspan_nat_rules::{self as rules, iptables, nftables};
+use linkspan_nat_rules::{self as rules, Instance, iptables, nftables};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::Document;
 use linkspan_veth_bridge::{self as links, Ownership, Seen};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Which of the kernel's packet filters carries the rules.
@@ -200,17 +203,18 @@ impl Document for NetworkRecord {
 
 /// What a network is on this host, before it is brought up.
 pub(crate) fn network(
+    instance: Instance,
     network: &DefinedNetwork,
     firewall: Firewall,
     uplink: Option<Mtu>,
     seen: &Seen,
 ) -> Result<NetworkRecord, Error> {
     let mtu = network.mtu.or(uplink).unwrap_or_default();
-    let bridge = links::Bridge::new(network.link, network.id.mac(), mtu);
+    let bridge = links::Bridge::new(network.link, mark::of_bridge(instance, network.link), mtu);
     let bridge = network.gateways().fold(bridge, links::Bridge::with_address);
     // A loopback source is let through to the bridge only where the rules keep containers from using it.
     let bridge = if firewall == Firewall::None { bridge } else { bridge.with_route_localnet() };
-    let bridge = bridge.with_ownership(ownership(network, seen)?);
+    let bridge = bridge.with_ownership(ownership(instance, network, seen)?);
     Ok(NetworkRecord {
         bridge,
         rules: rules_of(network),
@@ -221,9 +225,9 @@ pub(crate) fn network(
 }
 
 /// A bridge that is there is adopted where the user named it, unless it is one that we made and lost the record of.
-fn ownership(network: &DefinedNetwork, seen: &Seen) -> Result<Ownership, Error> {
+fn ownership(instance: Instance, network: &DefinedNetwork, seen: &Seen) -> Result<Ownership, Error> {
     let there = seen.host.links.get(network.link.as_str());
-    let made_by_us = there.is_some_and(|link| link.mac == Some(network.id.mac()));
+    let made_by_us = there.is_some_and(|link| mark::is_ours(instance, network.link, link));
     if made_by_us || !network.link_given {
         return Ok(Ownership::Ours);
     }
@@ -263,9 +267,9 @@ pub(crate) fn bring_up(record: &NetworkRecord, forwarding: bool, seen: &Seen) ->
 }
 
 /// Refuses a bridge that someone put in the place of one of ours.
-pub(crate) fn recognise(networks: &[DefinedNetwork], seen: &Seen) -> Result<(), Error> {
+pub(crate) fn recognise(instance: Instance, networks: &[DefinedNetwork], seen: &Seen) -> Result<(), Error> {
     for network in networks.iter().filter(|network| !network.link_given) {
-        let (name, ours) = (network.link, network.id.mac());
+        let (name, ours) = (network.link, mark::of_bridge(instance, network.link));
         let there = seen.host.links.get(name.as_str());
         if let Some(mac) = there.and_then(|link| link.mac).filter(|mac| *mac != ours) {
             return Err(links::Error::NotOurs { name, mac: Some(mac), ours }.into());
@@ -298,6 +302,17 @@ fn loopback(seen: &Seen) -> links::Plan {
 pub(crate) fn detach(attachment: &Attachment, seen: &Seen) -> links::Plan {
     let each = attachment.endpoints.iter().map(|endpoint| links::plan::detach(&endpoint.veth(), seen));
     each.fold(links::Plan::from(Vec::new()), links::Plan::then)
+}
+
+/// A group that none of these links is in.
+pub(crate) fn free_group(seed: u64, links: &BTreeMap<String, links::Link>) -> links::Group {
+    let taken: BTreeSet<_> = links.values().filter_map(|link| link.group).collect();
+    let numbered = |n: u64| {
+        let [.., a, b, c, d] = hash(&[b"group", &seed.to_be_bytes(), &n.to_be_bytes()]).to_be_bytes();
+        links::Group::new(u32::from_be_bytes([a, b, c, d]))
+    };
+    let mut free = (0..).filter_map(numbered).filter(|group| !taken.contains(group));
+    free.next().expect("a host has fewer links than there are groups")
 }
 
 /// Where the links of an attachment are looked at.

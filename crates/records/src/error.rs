@@ -114,6 +114,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the content of the file is not what any version wrote: it is empty, cut off or overwritten.
+    ///
+    /// A file of another version is whole, and so is one that cannot be opened.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Torn { .. } | Self::Garbage { .. } | Self::Corrupt { .. })
+    }
+}
+
 /// Names what was tried with a file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

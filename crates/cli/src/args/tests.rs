@@ -59,7 +59,7 @@ fn what_is_wrong_is_named_in_one_line() {
 fn options_of_what_is_not_there_are_refused() {
     check("network create web --encrypted", "unexpected argument '--encrypted' found");
     check("attach web --pid 1 --alias a", "unexpected argument '--alias' found");
-    check("gc", "unrecognized subcommand 'gc'");
+    check("gc --all", "unexpected argument '--all' found");
 }
 
 #[test]

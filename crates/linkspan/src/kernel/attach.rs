@@ -8,7 +8,7 @@ use crate::kernel::up::network_names;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan, RulesPlan};
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{Owner, Subnet, Wanted};
-use linkspan_nat_rules::Change;
+use linkspan_nat_rules::{Change, Instance};
 use linkspan_netns::NetNs;
 use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
@@ -192,8 +192,8 @@ impl Host {
         };
         let mut inside = Inside::open(attempt.netns.as_fd())?;
         let seen = self.look(attempt, id, &mut inside)?;
-        plan::recognise(attempt.networks, &seen)?;
-        let attachment = attempt.asked(id, ports).granted(addresses, &seen)?;
+        plan::recognise(self.instance(), attempt.networks, &seen)?;
+        let attachment = attempt.asked(self.instance(), id, ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
         if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
             return Err(Error::Stale);
@@ -305,7 +305,7 @@ impl Host {
             let leases = self.run.book(network.id).snapshot()?;
             Ok(leases.find_or_reclaim(subnet, &owner(id), wanted, &mut |owner| self.owner_lives(owner))?)
         })?;
-        let attachment = attempt.asked(id, &ports).granted(addresses, &seen)?;
+        let attachment = attempt.asked(self.instance(), id, &ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
         let change = change.publish_all(attachment.rules()?);
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
@@ -354,9 +354,9 @@ impl<'a> Attempt<'a> {
         Ok(needs_host_ports(&networks.collect::<Result<Vec<_>, _>>()?))
     }
 
-    fn asked(&self, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
+    fn asked(&self, instance: Instance, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
         let namespace = Namespace { cookie: self.netns.cookie(), place: self.netns.place().cloned() };
-        Asked { id, namespace, wanted: self.wanted, networks: self.networks, ports }
+        Asked { instance, id, namespace, wanted: self.wanted, networks: self.networks, ports }
     }
 
     /// An address of each subnet of each network, in the order of the wishes, had by `get`.

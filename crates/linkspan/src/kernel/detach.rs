@@ -8,8 +8,10 @@ use crate::kernel::undone::Undone;
 use crate::plan;
 use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, Namespace, Residue};
 use linkspan_nat_rules::Change;
+use linkspan_net_types::IfName;
 use linkspan_netns::Place;
 use linkspan_records::{Record, Taken};
+use linkspan_veth_bridge as links;
 
 /// What detaching came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +47,71 @@ impl Host {
 
     /// Takes back whatever a record may have come to; what stays is tried again by the next caller.
     pub(crate) fn take_back(&self, mut record: Record<AttachmentRecord>) -> Result<(), Error> {
-        let wanted = record.value().clone();
+        self.mark_leaving(&mut record);
+        self.undo(record)
+    }
+
+    /// Takes back many. What is slow to remove goes in one go: the rules in one change, and the links as a group,
+    /// since the kernel waits for a grace period with each removal.
+    pub(crate) fn take_back_all(&self, mut records: Vec<Record<AttachmentRecord>>) -> Result<(), Error> {
+        records.iter_mut().for_each(|record| self.mark_leaving(record));
+        let attachments: Vec<_> = records.iter().filter_map(|r| r.value().attachment.clone()).collect();
+        let together = attachments.len() > 1 && self.clear_together(&attachments).is_ok();
+        let mut undone = Undone::default();
+        for record in records {
+            let of = record.value().name.to_string();
+            // Where one was in the way of all, each is seen to by itself: what is gone is gone.
+            let done = if together { self.forget_attachment(record) } else { self.undo(record) };
+            undone.note(Residue::Records { of }, done);
+        }
+        undone.finish()
+    }
+
+    fn mark_leaving(&self, record: &mut Record<AttachmentRecord>) {
         // One that is taken back is in `pending` already, where the next caller finds it.
         let _ = record.move_to(&self.run.pending);
         // A record that cannot be written, on a full disk say, is no reason to leave the rest.
-        let _ = record.append(AttachmentRecord { leaving: true, ..wanted.clone() });
+        let _ = record.append(AttachmentRecord { leaving: true, ..record.value().clone() });
+    }
+
+    fn clear_together(&self, attachments: &[Attachment]) -> Result<(), Error> {
+        let rules = attachments.iter().map(Attachment::rules).collect::<Result<Vec<_>, _>>()?;
+        self.remove_rules(&Change::new().withdraw_all(rules.into_iter().flatten()))?;
+        let ends = attachments.iter().flat_map(|attachment| &attachment.endpoints);
+        self.delete_together(&ends.map(AttachedEndpoint::host_link).collect::<Vec<_>>())
+    }
+
+    /// Deletes host ends of pairs, by a group that is theirs alone.
+    pub(crate) fn delete_together(&self, host_ends: &[IfName]) -> Result<(), Error> {
+        let seed = self.moment()?.nanoseconds;
+        self.links(|door| {
+            let links = door.snapshot()?.links;
+            let group = plan::free_group(seed, &links);
+            let host = links::Space { links, ..links::Space::default() };
+            let seen = links::Seen { host, ..links::Seen::default() };
+            let plan = links::plan::detach_together(host_ends, group, &seen);
+            door.apply(&plan, None).map_err(Error::from)
+        })
+    }
+
+    /// Takes back what a record that is marked may have come to.
+    fn undo(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
+        let wanted = record.value().clone();
         let of = || wanted.name.to_string();
         let mut undone = Undone::default();
         if let Some(attachment) = &wanted.attachment {
             undone.note(Residue::Rules { of: of() }, self.withdraw(attachment));
             self.remove_links(attachment, &mut undone);
         }
-        if undone.is_whole() {
-            undone.note(Residue::Records { of: of() }, self.release(&wanted));
-        }
-        if undone.is_whole() {
-            undone.note(Residue::Records { of: of() }, record.remove().map_err(Error::from));
-        }
-        undone.finish()
+        undone.finish()?;
+        self.forget_attachment(record)
+    }
+
+    /// Gives back what is left of an attachment without rules and links: leases, claims, the record itself.
+    fn forget_attachment(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
+        let what = Residue::Records { of: record.value().name.to_string() };
+        let released = self.release(record.value());
+        released.and_then(|()| Ok(record.remove()?)).map_err(|refused: Error| refused.leaving(what))
     }
 
     fn withdraw(&self, attachment: &Attachment) -> Result<(), Error> {
@@ -99,7 +148,7 @@ impl Host {
 
     /// Whether a container is gone without having been detached: its namespace is not where it was, or its
     /// host ends are gone, which go with the namespace.
-    fn is_dead(&self, attachment: &Attachment) -> Result<bool, Error> {
+    pub(crate) fn is_dead(&self, attachment: &Attachment) -> Result<bool, Error> {
         let Namespace { cookie, place } = &attachment.namespace;
         let Some(place) = place else { return self.lost_its_links(attachment) };
         match place.find() {

@@ -77,6 +77,22 @@ impl Rules {
         self.nftables(host, |door| door.reconcile(wanted))
     }
 
+    /// Takes out of our table what is not wanted, where nftables carries the rules.
+    pub(crate) fn prune(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<nftables::Plan, Error> {
+        self.nftables(host, |door| door.prune(wanted))
+    }
+
+    /// What would make our chains what is wanted, where iptables carries the rules.
+    pub(crate) fn plan_rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<RulesPlan, Error> {
+        let door = Iptables::open_in(self.instance, host)?;
+        Ok(RulesPlan::Iptables(iptables::plan(self.instance, wanted, &door.look()?)?))
+    }
+
+    /// Makes our chains what is wanted, where iptables carries the rules.
+    pub(crate) fn rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<iptables::Plan, Error> {
+        Iptables::open_in(self.instance, host)?.reconcile(wanted)
+    }
+
     /// All of our table, where nftables carries the rules.
     pub(crate) fn look_at_all(&self, host: BorrowedFd<'_>) -> Result<nftables::Seen, Error> {
         self.nftables(host, Nftables::look_at_all)

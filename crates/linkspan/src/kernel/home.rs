@@ -212,6 +212,17 @@ impl Run {
         Ok(())
     }
 
+    /// The networks that there are leases of.
+    pub(crate) fn books_on_file(&self) -> Result<Vec<NetworkId>, Error> {
+        Ok(self.leases.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
+    }
+
+    /// Removes what killed writers left.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        let folders = [&self.root, &self.pending, &self.attachments, &self.up, &self.leases];
+        folders.iter().try_for_each(|folder| folder.sweep().map(drop)).map_err(Error::from)
+    }
+
     fn books(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Arc<LeaseBook>>> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -239,23 +250,46 @@ impl Run {
 
     /// All rules that the records want.
     pub(crate) fn rules(&self) -> Result<Ruleset, Error> {
+        self.rules_of(Readable::All)
+    }
+
+    /// All rules that these records want.
+    pub(crate) fn rules_of(&self, which: Readable) -> Result<Ruleset, Error> {
         let mut change = Change::new();
         // In the order in which a record could slip away from the reader: it is rather seen twice than not at all.
         for folder in [&self.pending, &self.up, &self.pending] {
             for name in folder.names()?.iter().filter(|name| name.as_str().starts_with(NETWORK)) {
-                let record = folder.peek_record::<NetworkRecord>(name)?;
+                let record = which.of(folder.peek_record::<NetworkRecord>(name))?;
                 change =
                     record.filter(|r| !r.leaving).into_iter().fold(change, |c, r| c.add_network(r.rules));
             }
         }
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| !name.as_str().starts_with(NETWORK)) {
-                let record = folder.peek_record::<AttachmentRecord>(name)?;
+                let record = which.of(folder.peek_record::<AttachmentRecord>(name))?;
                 let staying = record.filter(|r| !r.leaving).and_then(|r| r.attachment);
                 change = change.publish_all(staying.map_or_else(|| Ok(Vec::new()), |a| a.rules())?);
             }
         }
         Ok(Ruleset::new().after(&change)?)
+    }
+}
+
+/// Which records are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readable {
+    /// Every one: one that cannot be read is an error.
+    All,
+    /// Those that are not damaged.
+    Undamaged,
+}
+
+impl Readable {
+    fn of<T>(self, read: Result<Option<T>, linkspan_records::Error>) -> Result<Option<T>, Error> {
+        match read {
+            Err(refused) if self == Self::Undamaged && refused.is_damage() => Ok(None),
+            read => Ok(read?),
+        }
     }
 }
 

@@ -251,7 +251,7 @@ impl Host {
     }
 
     /// Lets the default network go with its last attachment, and the run folder's files with the last of all.
-    fn tidy(&self, here: Lock) -> Result<(), Error> {
+    pub(crate) fn tidy(&self, here: Lock) -> Result<(), Error> {
         let mut undone = Undone::default();
         let network = || Residue::Records { of: NetworkName::default_bridge().to_string() };
         undone.note(network(), self.retire_default());

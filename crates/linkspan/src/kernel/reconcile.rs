@@ -3,7 +3,6 @@
 use crate::kernel::host::Host;
 use crate::plan::{self, NetworkRecord, Reconciled, RulesPlan};
 use crate::{Error, Firewall};
-use linkspan_nat_rules::kernel::Iptables;
 use linkspan_veth_bridge::{self as links, Look};
 use std::os::fd::AsFd;
 
@@ -40,10 +39,7 @@ impl Host {
         Ok(match self.firewall() {
             Firewall::None => RulesPlan::None,
             Firewall::Nftables => RulesPlan::Nftables(self.rules.reconcile(self.netns.as_fd(), &wanted)?),
-            Firewall::Iptables => {
-                let door = Iptables::open_in(self.instance(), self.netns.as_fd())?;
-                RulesPlan::Iptables(door.reconcile(&wanted)?)
-            }
+            Firewall::Iptables => RulesPlan::Iptables(self.rules.rewrite(self.netns.as_fd(), &wanted)?),
         })
     }
 

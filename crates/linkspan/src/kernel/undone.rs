@@ -22,6 +22,11 @@ impl Undone {
         self.left.is_empty()
     }
 
+    /// Everything that stayed.
+    pub(crate) fn into_left(self) -> Vec<Left> {
+        self.left
+    }
+
     /// Everything that stayed, where anything did.
     pub(crate) fn finish(self) -> Result<(), Error> {
         if self.left.is_empty() {

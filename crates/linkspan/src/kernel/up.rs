@@ -70,7 +70,7 @@ impl Host {
             Some(_) => None,
             None => self.links(Links::snapshot)?.uplink_mtu().and_then(Mtu::new),
         };
-        Ok((plan::network(network, self.firewall(), uplink, &seen)?, seen))
+        Ok((plan::network(self.instance(), network, self.firewall(), uplink, &seen)?, seen))
     }
 
     /// Plans what is missing of the network; its rules are planned by whoever knows what else changes.

@@ -3,7 +3,9 @@ use super::listed::{self, Listed};
 use super::table::{self, named};
 use super::{HEADER, inet};
 use crate::nftables::text::{Named, marker, read_marker};
-use crate::nftables::{Chain, Element, LAYOUT, Plan, Seen, Set, Slot, Step, Table, Value, plan, reconcile};
+use crate::nftables::{
+    Chain, Element, LAYOUT, Plan, Seen, Set, Slot, Step, Table, Value, plan, prune, reconcile,
+};
 use crate::{Change, Error, Instance, Network, Ruleset};
 use linkspan_net_types::Errno;
 use linkspan_netlink::{Batch, Family, Flags, Kind, Refusal, Reply, Socket};
@@ -170,6 +172,14 @@ impl Nftables {
     /// was done then.
     pub fn reconcile(&mut self, rules: &Ruleset) -> Result<Plan, Error> {
         self.until_current(|door| reconcile(door.instance, rules, &door.look_at_all()?))
+    }
+
+    /// Takes out of the table what none of these rules wants. Returns what that was.
+    ///
+    /// # Errors
+    /// As [`prune`] and [`Self::apply`]; nothing was done then.
+    pub fn prune(&mut self, rules: &Ruleset) -> Result<Plan, Error> {
+        self.until_current(|door| prune(door.instance, rules, &door.look_at_all()?))
     }
 
     fn until_current(

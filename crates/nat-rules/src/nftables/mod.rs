@@ -29,7 +29,7 @@ pub(crate) mod text;
 pub(crate) use element::{Cell, Slot, Value};
 pub use element::{Element, Set};
 pub use layout::{Chain, LAYOUT};
-pub use plan::{Plan, Step, plan, reconcile};
+pub use plan::{Plan, Step, plan, prune, reconcile};
 pub use seen::{Seen, Table};
 pub use text::text;
 

@@ -140,6 +140,21 @@ pub fn reconcile(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Pla
     Ok(Plan::of(instance, steps, seen))
 }
 
+/// Decides what of the table goes because none of these rules wants it; what is missing of them stays missing.
+///
+/// # Errors
+/// [`Error::ForeignTable`] and [`Error::Layout`] where the table is not one to write to.
+pub fn prune(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Plan, Error> {
+    let here = is_here(instance, seen)?;
+    let wanted = elements_of(rules);
+    let steps = if here && wanted.is_empty() && !seen.has_user_rules() {
+        vec![Step::DropTable]
+    } else {
+        seen.elements().filter(|element| !wanted.contains(element)).map(Step::Remove).collect()
+    };
+    Ok(Plan::of(instance, steps, seen))
+}
+
 /// What makes the chains those of the layout.
 fn mending(seen: &Seen) -> Vec<Step> {
     let swap = match seen.table {

@@ -1,0 +1,211 @@
+//! Removing what nobody needs any more.
+
+use crate::attachment::AttachmentRecord;
+use crate::gc::{Collected, Garbage, Survey, garbage};
+use crate::kernel::attach::owner;
+use crate::kernel::home::{Readable, file, network_of};
+use crate::kernel::host::Host;
+use crate::kernel::undone::Undone;
+use crate::plan::{Firewall, NetworkRecord, RulesPlan};
+use crate::{AttachmentId, Error, NetworkId, Residue, mark};
+use linkspan_nat_rules::{Ruleset, nftables};
+use linkspan_net_types::{IfName, Mtu};
+use linkspan_records::{FileName, Taken};
+use linkspan_veth_bridge::kernel::Links;
+use linkspan_veth_bridge::{self as links, Look};
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+
+impl Host {
+    /// Says what [`gc`](Self::gc) would remove at this moment, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`gc`](Self::gc).
+    pub fn plan_gc(&self) -> Result<Garbage, Error> {
+        self.run.admits(&self.identity)?;
+        Ok(garbage(self.survey()?))
+    }
+
+    /// Removes what nobody needs any more: attachments whose container is gone, what killed processes left, and the
+    /// links, rules, leases, claims and files of this instance that no record wants. Nothing of others is touched.
+    ///
+    /// A container is gone when its namespace is not where it was, or, where it has no place, when its host ends are
+    /// gone. Links are known by their MAC ([`Garbage::orphans`]). What cannot be removed is told
+    /// ([`Collected::left`]) and stays on record. No other operation is at work meanwhile. A run folder with
+    /// containers that was removed by hand is a run folder without records: their links are orphans then.
+    ///
+    /// # Errors
+    /// [`Error::Records`] where leases, claims or definitions cannot be read, or a record is of another version;
+    /// [`Error::Rules`] where the table of our name is someone else's; [`Error::RunFolder`]. Nothing was removed then.
+    pub fn gc(&self) -> Result<Collected, Error> {
+        let alone = self.run.alone(&self.identity)?;
+        let collected = self.collect();
+        match (collected, self.tidy(alone)) {
+            (Ok(collected), Ok(())) => Ok(collected),
+            (Ok(collected), Err(stayed)) => Err(stayed.after(Err(Error::left(collected.left)))),
+            (Err(refused), tidied) => Err(refused.after(tidied)),
+        }
+    }
+
+    fn collect(&self) -> Result<Collected, Error> {
+        let garbage = garbage(self.survey()?);
+        let mut undone = Undone::default();
+        self.remove_orphans(&garbage, &mut undone);
+        if undone.is_whole() {
+            self.remove_damaged(&garbage, &mut undone);
+        }
+        undone.note(Residue::Unknown, self.take_back_pending());
+        undone.note(Residue::Unknown, self.release_all_dead(&garbage));
+        if undone.is_whole() {
+            undone.note(Residue::Records { of: self.run.path() }, self.forget_strays(&garbage));
+        }
+        Ok(Collected { garbage, left: undone.into_left() })
+    }
+
+    /// Links and rules first: what a damaged record stood for is gone before the record is.
+    fn remove_orphans(&self, garbage: &Garbage, undone: &mut Undone) {
+        if !garbage.rules.is_empty() {
+            let pruned = self.prune();
+            undone.note(Residue::Rules { of: self.instance().to_string() }, pruned);
+        }
+        if !garbage.host_ends.is_empty() {
+            let names: Vec<_> = garbage.host_ends.iter().map(ToString::to_string).collect();
+            let deleted = self.delete_together(&garbage.host_ends);
+            undone.note(Residue::Links { names: names.join(", ") }, deleted);
+        }
+        for name in &garbage.bridges {
+            undone.note(Residue::Link(*name), self.delete_bridge(*name));
+        }
+    }
+
+    fn delete_bridge(&self, name: IfName) -> Result<(), Error> {
+        let ours = links::Bridge::new(name, mark::of_bridge(self.instance(), name), Mtu::ETHERNET);
+        self.links(|door| {
+            let seen = door.observe(&Look::at(name), None)?;
+            door.apply(&links::plan::remove_bridge(&ours, &seen), None).map_err(Error::from)
+        })
+    }
+
+    fn prune(&self) -> Result<(), Error> {
+        let wanted = self.run.rules_of(Readable::Undamaged)?;
+        match self.firewall() {
+            Firewall::None => Ok(()),
+            Firewall::Nftables => Ok(self.rules.prune(self.netns.as_fd(), &wanted).map(drop)?),
+            Firewall::Iptables => Ok(self.rules.rewrite(self.netns.as_fd(), &wanted).map(drop)?),
+        }
+    }
+
+    fn remove_damaged(&self, garbage: &Garbage, undone: &mut Undone) {
+        for path in &garbage.damaged {
+            let of = path.display().to_string();
+            undone.note(Residue::Records { of }, self.run.remove_damaged(path));
+        }
+    }
+
+    /// Takes back what killed processes left under way, and tells what stays of it.
+    fn take_back_pending(&self) -> Result<(), Error> {
+        let mut records = Vec::new();
+        for name in self.run.pending.names()?.iter().filter(|name| network_of(name).is_none()) {
+            if let Taken::Here(record) = self.run.pending.take_record(name)? {
+                records.push(record);
+            }
+        }
+        let taken_back = self.take_back_all(records);
+        let networks = self.define_alone().map(drop);
+        let mut undone = Undone::default();
+        undone.note(Residue::Unknown, taken_back);
+        undone.note(Residue::Unknown, networks);
+        undone.finish()
+    }
+
+    fn release_all_dead(&self, garbage: &Garbage) -> Result<(), Error> {
+        let mut records = Vec::new();
+        for dead in &garbage.dead {
+            if let Taken::Here(record) = self.run.attachments.take_record(&file(dead.id))? {
+                records.push(record);
+            }
+        }
+        self.take_back_all(records)
+    }
+
+    fn forget_strays(&self, garbage: &Garbage) -> Result<(), Error> {
+        for (network, stray) in &garbage.leases {
+            self.run.book(*network).release_all(&owner(*stray))?;
+        }
+        garbage.books.iter().try_for_each(|network| self.run.forget_book(*network))?;
+        garbage.claims.iter().try_for_each(|stray| self.free_claims(*stray))?;
+        self.run.sweep()
+    }
+
+    /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not.
+    fn survey(&self) -> Result<Survey, Error> {
+        let records = self.run.survey()?;
+        let mut dead = Vec::new();
+        for attachment in records.confirmed {
+            dead.extend(self.is_dead(&attachment)?.then_some(attachment));
+        }
+        let defined = self.state.all()?.into_iter().map(|network| network.id);
+        Ok(Survey {
+            instance: self.instance(),
+            unfinished: self.unfinished()?,
+            dead,
+            attachments: records.attachments,
+            networks: records.networks.into_iter().chain(defined).collect(),
+            recorded: records.links,
+            links: self.links(Links::snapshot)?.links,
+            rules: self.surplus()?,
+            lessees: self.lessees()?,
+            claimants: self.run.claims().lock()?.state().claimants().collect(),
+            damaged: records.damaged,
+        })
+    }
+
+    /// What our table holds that no record wants.
+    fn surplus(&self) -> Result<RulesPlan, Error> {
+        let wanted: Ruleset = self.run.rules_of(Readable::Undamaged)?;
+        Ok(match self.firewall() {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => {
+                let seen = self.rules.look_at_all(self.netns.as_fd())?;
+                RulesPlan::Nftables(nftables::prune(self.instance(), &wanted, &seen)?)
+            }
+            Firewall::Iptables => self.rules.plan_rewrite(self.netns.as_fd(), &wanted)?,
+        })
+    }
+
+    fn lessees(&self) -> Result<Vec<(NetworkId, Vec<AttachmentId>)>, Error> {
+        let mut all = Vec::new();
+        for network in self.run.books_on_file()? {
+            let owners = self.run.book(network).owners()?;
+            all.push((network, owners.iter().filter_map(|owner| owner.as_str().parse().ok()).collect()));
+        }
+        Ok(all)
+    }
+
+    /// What killed processes were at work on: a record that can be locked has no living owner.
+    fn unfinished(&self) -> Result<Vec<String>, Error> {
+        let mut names = BTreeSet::new();
+        for file in self.run.pending.names()? {
+            match self.name_of_the_dead(&file) {
+                // It is among what is damaged.
+                Err(Error::Records(refused)) if refused.is_damage() => {}
+                name => names.extend(name?),
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn name_of_the_dead(&self, file: &FileName) -> Result<Option<String>, Error> {
+        let pending = &self.run.pending;
+        if network_of(file).is_some() {
+            return Ok(match pending.take_record::<NetworkRecord>(file)? {
+                Taken::Here(record) => Some(record.value().network.name.to_string()),
+                Taken::Busy | Taken::Absent => None,
+            });
+        }
+        Ok(match pending.take_record::<AttachmentRecord>(file)? {
+            Taken::Here(record) => Some(record.value().name.to_string()),
+            Taken::Busy | Taken::Absent => None,
+        })
+    }
+}

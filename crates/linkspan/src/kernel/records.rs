@@ -1,0 +1,86 @@
+//! All records of the run folder, for those who compare them with the host.
+
+use crate::attachment::AttachmentRecord;
+use crate::kernel::home::{Run, network_of};
+use crate::plan::NetworkRecord;
+use crate::{AttachedEndpoint, Attachment, AttachmentId, Error, NetworkId};
+use linkspan_net_types::IfName;
+use linkspan_records::{Document, FileName, Folder};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// What the records name.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) confirmed: Vec<Attachment>,
+    pub(crate) attachments: BTreeSet<AttachmentId>,
+    pub(crate) networks: BTreeSet<NetworkId>,
+    pub(crate) links: BTreeSet<IfName>,
+    pub(crate) damaged: Vec<PathBuf>,
+}
+
+impl Records {
+    fn take_attachment(&mut self, record: &AttachmentRecord) {
+        self.attachments.insert(record.id);
+        self.links
+            .extend(record.attachment.iter().flat_map(|a| &a.endpoints).map(AttachedEndpoint::host_link));
+    }
+
+    fn take_network(&mut self, record: &NetworkRecord) {
+        self.networks.insert(record.network.id);
+        self.links.insert(record.network.link);
+    }
+
+    /// What a file says; one that is damaged is noted, with its path.
+    fn read<T: Document>(&mut self, folder: &Folder, name: &FileName) -> Result<Option<T>, Error> {
+        match folder.peek_record(name) {
+            Err(refused) if refused.is_damage() => {
+                self.damaged.push(folder.path().join(name.as_str()));
+                Ok(None)
+            }
+            read => Ok(read?),
+        }
+    }
+}
+
+impl Run {
+    /// Reads every record; those that are damaged are named.
+    ///
+    /// # Errors
+    /// [`Error::Records`] where one is of another version, or cannot be opened; and where the record of a network that
+    /// is up is damaged, which its definition can mend.
+    pub(crate) fn survey(&self) -> Result<Records, Error> {
+        let mut records = Records::default();
+        // Confirming moves a record from the one to the other, and taking back moves it back.
+        for folder in [&self.pending, &self.attachments, &self.pending] {
+            for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
+                let Some(record) = records.read::<AttachmentRecord>(folder, name)? else { continue };
+                let confirmed = folder.path() == self.attachments.path();
+                records.confirmed.extend(record.attachment.clone().filter(|_| confirmed));
+                records.take_attachment(&record);
+            }
+        }
+        for name in self.pending.names()?.iter().filter(|name| network_of(name).is_some()) {
+            let record = records.read::<NetworkRecord>(&self.pending, name)?;
+            record.iter().for_each(|record| records.take_network(record));
+        }
+        for name in self.up.names()? {
+            let record = self.up.peek_record::<NetworkRecord>(&name)?;
+            record.iter().for_each(|record| records.take_network(record));
+        }
+        records.damaged.sort();
+        records.damaged.dedup();
+        Ok(records)
+    }
+
+    /// Removes a record that cannot be read, and nothing else.
+    pub(crate) fn remove_damaged(&self, path: &Path) -> Result<(), Error> {
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let folders = [&self.pending, &self.attachments].into_iter();
+        let folder = folders.into_iter().find(|folder| Some(folder.path()) == path.parent());
+        match folder.zip(name) {
+            Some((folder, name)) => Ok(folder.remove(&name).map(drop)?),
+            None => Ok(()),
+        }
+    }
+}
