@@ -1,10 +1,11 @@
 //! Who reaches whom, as whom, by which way: every cell of one table of promises, asked with packets.
 //!
 //! `promise` is the table. `place` is a host with a network of every kind, `cells` are all the questions there,
-//! `ask` asks them, and `witness` are the servers that answer.
+//! `ask` asks them, `witness` are the servers that answer, and `explained` is what is said of each beforehand.
 
 mod ask;
 mod cells;
+mod explained;
 mod place;
 mod promise;
 mod witness;
@@ -26,11 +27,14 @@ const WAVE: usize = 64;
 const ASKERS: usize = 8;
 
 #[test]
-fn every_packet_fares_as_promised_and_alike_in_every_case() {
+fn every_packet_fares_as_promised_and_explained_and_alike_in_every_case() {
     in_private(|| {
         let seen: Mutex<Vec<(Case, Vec<Observed>)>> = Mutex::default();
+        let explained: Mutex<Vec<String>> = Mutex::default();
         everywhere(|world| {
-            let observed = observe(&Place::new(world));
+            let place = Place::new(world);
+            let observed = observe(&place);
+            explained.lock().unwrap().extend(explained::otherwise(&place, &observed));
             seen.lock().unwrap().push((world.case, observed));
         });
         let seen = seen.into_inner().unwrap();
@@ -38,7 +42,8 @@ fn every_packet_fares_as_promised_and_alike_in_every_case() {
         let unlike: Vec<_> = seen.windows(2).flat_map(|pair| differences(&pair[0], &pair[1])).collect();
         let asked: usize = seen.iter().map(|(_, cells)| cells.len()).sum();
         println!("{asked} cells in {} cases", seen.len());
-        let told: Vec<_> = wrong.into_iter().chain(unlike).collect();
+        let explained = explained.into_inner().unwrap();
+        let told: Vec<_> = wrong.into_iter().chain(unlike).chain(explained).collect();
         assert!(told.is_empty(), "{} of {asked} cells:\n{}", told.len(), told.join("\n"));
     });
 }

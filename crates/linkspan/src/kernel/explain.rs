@@ -36,6 +36,23 @@ impl Host {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn explain(&self, question: &Question) -> Result<Explanation, Error> {
+        let mut all = self.explain_all(std::slice::from_ref(question))?;
+        all.pop().ok_or_else(|| Error::NoAddress { of: question.to().to_string() })
+    }
+
+    /// Explains several questions by one look at the host, each as [`explain`](Self::explain) does.
+    ///
+    /// # Errors
+    /// As [`explain`](Self::explain), for the first question that is refused.
+    pub fn explain_all(&self, questions: &[Question]) -> Result<Vec<Explanation>, Error> {
+        let mut model = self.model()?;
+        let repairs = self.repairs()?;
+        let explained = questions.iter().map(|question| self.explain_by(&mut model, question));
+        explained.map(|each| Ok(Explanation { repairs: repairs.clone(), ..each? })).collect()
+    }
+
+    /// Looks into each container that the packet comes to and that was not looked into before.
+    fn explain_by(&self, model: &mut Model, question: &Question) -> Result<Explanation, Error> {
         let from = match question.from() {
             Sender::Container(name) => Some(self.find(name)?.id),
             _ => None,
@@ -44,10 +61,9 @@ impl Host {
             Target::Container(name) => Some(self.find(name)?.id),
             _ => None,
         };
-        let mut model = self.model()?;
         loop {
-            match explain(&model, &Asked { question, from, to }) {
-                Ok(explanation) => return Ok(Explanation { repairs: self.repairs()?, ..explanation }),
+            match explain(model, &Asked { question, from, to }) {
+                Ok(explanation) => return Ok(explanation),
                 Err(Lack::Refused(refused)) => return Err(refused),
                 Err(Lack::Unseen(id)) => {
                     let seen = model.attachment(id).map(|of| self.inside(of)).transpose()?.flatten();
