@@ -1,7 +1,7 @@
 //! Bad input gets one line that names the field, a status, and changes nothing.
 
-use crate::private::{in_private, in_private_with};
-use crate::program::{Ran, path_of_linkspan, run};
+use crate::private::{in_private, in_private_with, lacks};
+use crate::program::{Ran, path_of_linkspan, run, tool};
 use crate::snapshot::Snapshot;
 use crate::world::{World, with_each_firewall};
 use linkspan::NetNs;
@@ -268,4 +268,68 @@ fn without_permission_nothing_is_changed() {
             }
         });
     });
+}
+
+/// What means something to nft, to iptables-restore or to a shell: `br+` is every link that begins so.
+const LOADED: [&str; 7] =
+    ["\" accept", "x; flush ruleset", "a\n-A FORWARD -j ACCEPT", "$(id)", "{ drop }", "-j ACCEPT #", "br+"];
+
+#[test]
+fn a_name_that_would_be_a_rule_is_refused_wherever_it_is_given() {
+    in_private(|| {
+        at_each_desk(|desk| {
+            let attach = "attach two --netns /run/netns/two";
+            for text in LOADED {
+                for line in [
+                    format!("network create -- '{text}'"),
+                    format!("network create a '--bridge-name={text}'"),
+                    format!("network create a '--trusted-interface={text}'"),
+                    format!("network create a --subnet 10.1.0.0/24 '--aux-address={text}=10.1.0.9'"),
+                    format!("{attach} '--ifname={text}'"),
+                    format!("{attach} '--network={text}'"),
+                    format!("{attach} -p '{text}'"),
+                    format!("attach --netns /run/netns/two -- '{text}'"),
+                    format!("'--instance={text}' ps"),
+                ] {
+                    let ran = desk.world.linkspan(&line);
+                    assert_eq!(ran.code(), Some(2), "{line}: {ran}");
+                }
+            }
+            desk.before.assert_unchanged("names that would be rules");
+        });
+    });
+}
+
+#[test]
+fn what_is_only_noted_is_no_part_of_a_rule() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let _netns = NetNs::create("/run/netns/web").unwrap();
+            let rules = |text: &str| {
+                let subnet = "--subnet 10.88.1.0/24 --bridge-name br-x";
+                let notes = format!("'--label={text}={text}' '--label={text}'");
+                world.linkspan(&format!("network create net-1 {subnet} {notes}")).ok();
+                world.linkspan("attach web --netns /run/netns/web --network net-1 -p 8080:80").ok();
+                let rules = loaded();
+                world.linkspan("detach web").ok();
+                world.linkspan("network rm net-1").ok();
+                rules
+            };
+            let usual = rules("plain");
+            assert!(usual.iter().any(|line| line.contains("br-x")));
+            LOADED.iter().for_each(|text| assert_eq!(rules(text), usual, "{text}"));
+        });
+    });
+}
+
+/// All rules of the host, sorted.
+fn loaded() -> Vec<String> {
+    let mut lines = Vec::new();
+    for look in ["nft -s list ruleset", "iptables-save", "ip6tables-save"] {
+        let program = look.split(' ').next().unwrap_or(look);
+        let text = if lacks(&[program]).is_none() { tool(look) } else { String::new() };
+        lines.extend(text.lines().filter(|line| !line.starts_with(['#', ':'])).map(str::to_owned));
+    }
+    lines.sort();
+    lines
 }

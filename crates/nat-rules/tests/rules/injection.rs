@@ -61,7 +61,9 @@ fn rules(bridge: IfName, trusted: IfName, [v4, v6]: [&str; 2], port: Port) -> Ru
     let to = |subnet: &str| -> IpAddr { subnet.split_once('/').unwrap().0.parse().unwrap() };
     let publish = |subnet| Publish::nat(Protocol::Tcp, port, Destination::new(to(subnet), port));
     let published = publish(v4).at([127, 0, 0, 1].into()).unwrap();
-    Ruleset::new().after(&Change::new().add_network(network).publish_all([published, publish(v6)])).unwrap()
+    let direct = Publish::routed(Protocol::Tcp, Destination::new(to(v4), port), bridge);
+    let published = [published, publish(v6), direct];
+    Ruleset::new().after(&Change::new().add_network(network).publish_all(published)).unwrap()
 }
 
 const SUBNETS: [&str; 2] = ["10.0.0.0/24", "fd00::/64"];
@@ -108,6 +110,26 @@ proptest! {
         for (usual, named) in texts("usual".parse().unwrap(), &rules).iter().zip(&texts(named, &rules)) {
             let exchanged = [("usual", name.as_str()), ("USUAL", capitals.as_str())];
             prop_assert!(same_but(usual, named, &exchanged), "{named}");
+        }
+    }
+
+    #[test]
+    fn each_line_begins_as_one_of_ours_and_has_no_letter_but_those_of_rules(
+        bridge in hostile(), trusted in hostile(), owner in hostile(), port in hostile()
+    ) {
+        let (Ok(bridge), Ok(trusted)) = (bridge.parse::<IfName>(), trusted.parse::<IfName>()) else { return Ok(()) };
+        let (owner, port) = (owner.parse().unwrap_or_default(), port.parse().unwrap_or(Port::new(80).unwrap()));
+        let [nft, v4, v6] = texts(owner, &rules(bridge, trusted, SUBNETS, port));
+        let of = |extra: &'static str| move |c: char| c.is_ascii_alphanumeric() || extra.contains(c);
+        for line in nft.lines() {
+            let line = line.trim_start_matches('\t').trim_start();
+            prop_assert!(line.chars().all(of(" _.@:/!=-\"{},;")), "{line}");
+            let quotes = line.matches('"').count();
+            prop_assert!(quotes % 2 == 0 && !line.contains('#'), "{line}");
+        }
+        for line in v4.lines().chain(v6.lines()) {
+            prop_assert!(line.chars().all(of(" _.@:/!-[]*,")), "{line}");
+            prop_assert!(["*", ":", "-A ", "COMMIT"].iter().any(|start| line.starts_with(start)), "{line}");
         }
     }
 
@@ -179,9 +201,9 @@ fn a_stored_value_out_of_its_range_is_refused() {
 #[cfg(feature = "kernel")]
 mod kernel {
     use super::{instance, rules};
-    use crate::lab::{has, in_private, run};
+    use crate::lab::{feed, has, in_private, run};
     use linkspan_nat_rules::kernel::{Iptables, Nftables};
-    use linkspan_nat_rules::nftables::Seen;
+    use linkspan_nat_rules::nftables::{self, Seen};
     use linkspan_nat_rules::{Change, Ruleset};
     use linkspan_net_types::{IfName, Port};
     use proptest::prelude::*;
@@ -219,6 +241,25 @@ mod kernel {
                 assert!(seen.elements().eq(Seen::of(rules).elements()), "{rules:?}");
                 assert!(door.reconcile(rules).unwrap().is_empty());
                 door.change(&change.inverse()).unwrap();
+            });
+        });
+    }
+
+    #[test]
+    fn nft_reads_just_the_rules_that_were_meant() {
+        in_private("injection::kernel::nft_reads_just_the_rules_that_were_meant", || {
+            if !has("nft") {
+                return;
+            }
+            let door = std::cell::RefCell::new(Nftables::open(instance()).unwrap());
+            drawn(25, |rules| {
+                feed("nft -f -", &nftables::text(instance(), rules));
+                // What nft made of the text is what our messages would make: elements, chains and rules.
+                let mut door = door.borrow_mut();
+                assert!(door.look_at_all().unwrap().elements().eq(Seen::of(rules).elements()), "{rules:?}");
+                assert_eq!(door.reconcile(rules).unwrap().to_string(), "");
+                assert_eq!(run("nft list tables"), "table inet linkspan\n");
+                run("nft delete table inet linkspan");
             });
         });
     }
