@@ -99,3 +99,110 @@ fn leases_claims_and_elements_without_a_record_are_freed() {
         assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
     });
 }
+
+/// Ten containers on one network of both families, each with a server.
+fn ten(world: &World) -> Vec<NetNs> {
+    world.linkspan("network create web --subnet 10.88.0.0/24 --subnet fd88::/64").ok();
+    let attach =
+        |number| attach(world, &format!("c{number}"), &format!("--network web -p {}:80", 8000 + number));
+    let all: Vec<_> = (0..10).map(attach).collect();
+    all.iter().for_each(|netns| serve(netns, 80));
+    all
+}
+
+/// Every container answers at its address and at its published port, and reaches the next.
+fn are_reachable(world: &World, containers: &[NetNs]) {
+    for (number, netns) in containers.iter().enumerate() {
+        for family in Family::BOTH {
+            let port = 8000 + u16::try_from(number).unwrap();
+            let outside = (world.host_address(family), port).into();
+            Question { from: world.remote(), by: Protocol::Tcp, to: outside }.answer().unwrap();
+            let next = format!("c{}", (number + 1) % containers.len());
+            let endpoint = world.host.find(&next).unwrap().endpoints()[0].clone();
+            let address = family.of(endpoint.addresses().iter().map(linkspan::IpNet::addr));
+            Question { from: netns, by: Protocol::Tcp, to: (address, 80).into() }.answer().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_deleted_bridge_comes_back_with_all_ten_containers_reachable() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let containers = ten(world);
+            let bridge = world.host.networks().unwrap()[0].link();
+            tool(&format!("ip link delete {bridge}"));
+            let plan = world.linkspan("plan reconcile").ok();
+            let said = world.linkspan("reconcile").ok();
+            assert_eq!(plan, said);
+            assert_eq!(said.matches(&format!(" master {bridge}\n")).count(), 10, "{said}");
+            are_reachable(world, &containers);
+            assert_eq!(world.linkspan("reconcile").ok(), "the host is as the records say\n");
+        });
+    });
+}
+
+#[test]
+fn whatever_is_taken_from_a_container_comes_back_and_is_named() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let containers = ten(&world);
+        let bridge = world.host.networks().unwrap()[0].link();
+        let link = |number: usize| world.host.find(&format!("c{number}")).unwrap().endpoints()[0].host_link();
+        let inside = |number: usize, line: &str| containers[number].run(|| tool(line)).unwrap();
+        tool(&format!("ip link set {} nomaster", link(0)));
+        tool(&format!("ip link set {} down", link(1)));
+        tool(&format!("ip link delete {}", link(2)));
+        tool(&format!("ip address flush dev {bridge}"));
+        inside(3, "ip route delete default");
+        inside(4, "ip link set eth0 down");
+        inside(5, "ip -4 address flush dev eth0");
+        inside(6, "ip link delete eth0");
+        let said = world.linkspan("reconcile").ok();
+        for number in 0..7 {
+            assert!(said.contains(&format!("c{number}: ")), "c{number}: {said}");
+        }
+        assert!(!said.contains("c7: "), "{said}");
+        are_reachable(&world, &containers);
+        assert_eq!(world.linkspan("reconcile").ok(), "the host is as the records say\n");
+    });
+}
+
+#[test]
+fn what_cannot_be_brought_back_is_named_and_the_rest_comes_back() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let containers = ten(&world);
+        // A container that has another idea of its link's name.
+        containers[0].run(|| tool("ip link set eth0 down") + &tool("ip link set eth0 name mine")).unwrap();
+        let bridge = world.host.networks().unwrap()[0].link();
+        tool(&format!("ip link delete {bridge}"));
+        let ran = world.linkspan("reconcile");
+        assert_eq!(ran.code(), Some(3), "{ran}");
+        assert!(ran.err.contains("what is missing of `c0`"), "{ran}");
+        assert!(ran.out.contains("c1: "), "{ran}");
+    });
+}
+
+#[test]
+fn the_flags_of_ports_follow_bridge_netfilter() {
+    in_private(|| {
+        if !crate::private::has_bridge_netfilter() {
+            return crate::private::skip("no bridge netfilter here");
+        }
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create web --subnet 10.88.0.0/24 --icc=false").ok();
+        let _netns = attach(&world, "a", "--network web");
+        let flags = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let port = world.host.find("a").unwrap().endpoints()[0].host_link();
+        let shown = || flags(&tool(&format!("ip -d link show {port}")));
+        let has =
+            |words: &[String], flag: &str| words.windows(2).any(|pair| pair[0] == flag && pair[1] == "on");
+        assert!(has(&shown(), "hairpin") && !has(&shown(), "isolated"));
+        for table in ["ip", "ip6"] {
+            fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{table}tables"), "0").unwrap();
+        }
+        assert!(world.linkspan("reconcile").ok().starts_with("a: "));
+        assert!(!has(&shown(), "hairpin") && has(&shown(), "isolated"));
+    });
+}

@@ -112,7 +112,7 @@ pub(crate) enum Command {
         #[arg(value_name = "TO[:PORT[/PROTO]]")]
         to: String,
     },
-    /// Bring back the rules and bridges that are missing, and print what that was
+    /// Bring back what is missing of rules, bridges and containers' links, and print what that was
     Reconcile,
     /// Remove what nobody needs any more, and print what that was
     ///
@@ -174,6 +174,8 @@ pub(crate) enum Planned {
     /// What making a network would change
     #[command(subcommand)]
     Network(PlannedNetwork),
+    /// What is missing of what the records say
+    Reconcile,
     /// What there is to remove that nobody needs
     Gc,
     #[command(external_subcommand)]

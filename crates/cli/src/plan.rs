@@ -28,6 +28,9 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
             say(&plan.to_string(), |steps| Steps { steps, network, ..Steps::default() }, out)
         }
         Planned::Network(PlannedNetwork::Other(command)) | Planned::Other(command) => Err(cannot(command)),
+        Planned::Reconcile => {
+            say(&host.plan_reconcile()?.to_string(), |steps| Steps { steps, ..Steps::default() }, out)
+        }
         Planned::Gc => say(&host.plan_gc()?.to_string(), |steps| Steps { steps, ..Steps::default() }, out),
         Planned::Attach(wanted) => {
             let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
@@ -46,7 +49,7 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
 
 fn cannot(command: &[OsString]) -> Fault {
     let command = command.first().map_or("this".into(), |command| command.to_string_lossy());
-    Fault::Usage(format!("`{command}` cannot be planned, only attach, run, network create and gc"))
+    Fault::Usage(format!("`{command}` cannot be planned, only attach, run, network create, reconcile and gc"))
 }
 
 fn attach(host: &Host, netns: &NetNs, container: &Container, out: Output) -> Result<(), Fault> {

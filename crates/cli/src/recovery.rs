@@ -12,7 +12,8 @@ pub(crate) fn gc(host: &Host, out: Output) -> Result<(), Fault> {
 
 pub(crate) fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
     let reconciled = host.reconcile()?;
-    say(&reconciled.to_string(), "the host is as the records say\n", out)
+    say(&reconciled.to_string(), "the host is as the records say\n", out)?;
+    finished(reconciled.into_left())
 }
 
 fn say(text: &str, nothing: &str, out: Output) -> Result<(), Fault> {

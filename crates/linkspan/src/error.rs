@@ -319,6 +319,11 @@ pub enum Residue {
         /// The container or network.
         of: String,
     },
+    /// What is missing of a container or a network, and could not be brought back.
+    Missing {
+        /// The container or network.
+        of: String,
+    },
     /// Whatever was begun: it could not even be looked at.
     Unknown,
 }
@@ -330,6 +335,7 @@ impl fmt::Display for Residue {
             Self::Link(name) => write!(f, "link `{name}`"),
             Self::Links { names } => write!(f, "links `{names}`"),
             Self::Records { of } => write!(f, "the records of `{of}`"),
+            Self::Missing { of } => write!(f, "what is missing of `{of}`"),
             Self::Unknown => f.write_str("whatever was begun"),
         }
     }

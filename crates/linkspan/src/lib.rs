@@ -40,6 +40,7 @@ mod name;
 mod network;
 mod plan;
 mod publish;
+mod reconciled;
 mod view;
 
 pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
@@ -59,6 +60,7 @@ pub use linkspan_netns::NetNs;
 pub use linkspan_netns::{Cookie, Hostname, Pid, Place};
 pub use name::{ContainerName, NetworkName, ParseNameError};
 pub use network::{DefinedNetwork, Difference, Egress, GatewayMode, Neighbours, Network};
-pub use plan::{Firewall, NetworkPlan, ParseFirewallError, Plan, Reconciled, RulesPlan};
+pub use plan::{Firewall, NetworkPlan, ParseFirewallError, Plan, RulesPlan};
 pub use publish::{ParsePublishError, Publish};
+pub use reconciled::{Mended, Reconciled};
 pub use view::View;

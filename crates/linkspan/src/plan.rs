@@ -122,36 +122,6 @@ impl fmt::Display for NetworkPlan {
     }
 }
 
-/// What was brought back; empty where the host was as the records say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reconciled {
-    pub(crate) rules: RulesPlan,
-    pub(crate) links: links::Plan,
-}
-
-impl Reconciled {
-    /// The rules that were missing, or too many.
-    pub const fn rules(&self) -> &RulesPlan {
-        &self.rules
-    }
-
-    /// What was missing of the bridges.
-    pub const fn links(&self) -> &links::Plan {
-        &self.links
-    }
-
-    /// Whether nothing was missing.
-    pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.links.is_empty()
-    }
-}
-
-impl fmt::Display for Reconciled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.rules, self.links)
-    }
-}
-
 /// The change of the rules, as the firewall in use takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -296,6 +266,16 @@ fn loopback(seen: &Seen) -> links::Plan {
     let up = seen.container.as_ref().and_then(|inside| inside.links.get(lo.as_str())).is_some_and(|lo| lo.up);
     let step = links::Step::SetUp { at: links::Place::container(lo) };
     Some(step).filter(|_| !up).into_iter().collect::<Vec<_>>().into()
+}
+
+/// What is missing of the links of an attachment: of both ends where the container was looked at, else of the host's.
+pub(crate) fn mend(attachment: &Attachment, seen: &Seen) -> Result<links::Plan, Error> {
+    if seen.container.is_some() {
+        return attach(attachment, seen);
+    }
+    let ends = attachment.endpoints.iter().map(|endpoint| links::plan::host_end(&endpoint.veth(), seen));
+    let plans = ends.collect::<Result<Vec<_>, _>>()?;
+    Ok(plans.into_iter().fold(links::Plan::from(Vec::new()), links::Plan::then))
 }
 
 /// What takes the links of an attachment away.

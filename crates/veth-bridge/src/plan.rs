@@ -113,6 +113,42 @@ pub fn attach(wanted: &Veth, seen: &Seen) -> Result<Plan, Error> {
     Ok(draft.plan())
 }
 
+/// Plans what brings the host end of a pair in line, where the container cannot be looked at.
+///
+/// A pair that is gone is not made again: for that the container's namespace is needed.
+///
+/// ```
+/// use linkspan_veth_bridge::{BridgeFacts, HostEnd, InsideEnd, Link, LinkKind, Mtu, Port, Seen, Veth, plan};
+///
+/// let host = HostEnd::port("vethls0".parse()?, "fe:00:00:00:00:01".parse()?, Port::of("br0".parse()?));
+/// let pair = Veth::new(host, InsideEnd::new("eth0".parse()?, "02:42:0a:58:00:02".parse()?), Mtu::ETHERNET);
+///
+/// // Someone deleted the bridge, and it was made again.
+/// let mac = Some("fe:00:00:00:00:01".parse()?);
+/// let end = Link { kind: LinkKind::Veth, mac, mtu: 1500, up: true, ..Link::default() };
+/// let bridge = Link { kind: LinkKind::Bridge(BridgeFacts::default()), ..Link::default() };
+/// let mut seen = Seen::default();
+/// seen.host.links = [("vethls0".to_owned(), end), ("br0".to_owned(), bridge)].into();
+/// assert_eq!(plan::host_end(&pair, &seen)?.to_string(), "set vethls0 master br0\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::NoBridge`], [`Error::NotABridge`], [`Error::BridgeFull`], [`Error::NotAVeth`].
+pub fn host_end(wanted: &Veth, seen: &Seen) -> Result<Plan, Error> {
+    let name = *wanted.host().name();
+    let mut draft = Draft::from(seen);
+    match seen.host.links.get(name.as_str()).map(|link| &link.kind) {
+        None => {}
+        Some(LinkKind::Veth) => {
+            fits_bridge(wanted, seen)?;
+            draft.host_end(wanted);
+        }
+        Some(kind) => return Err(Error::NotAVeth { name, kind: kind.clone() }),
+    }
+    Ok(draft.plan())
+}
+
 /// Plans the removal of the pair, which needs nothing but the host's side.
 ///
 /// The container's addresses and routes on it go with it.

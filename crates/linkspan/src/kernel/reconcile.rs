@@ -1,37 +1,57 @@
 //! Making the host what the records say, and telling the difference.
 
+use crate::attachment::AttachmentRecord;
 use crate::kernel::host::Host;
-use crate::plan::{self, NetworkRecord, Reconciled, RulesPlan};
-use crate::{Error, Firewall};
-use linkspan_veth_bridge::{self as links, Look};
+use crate::kernel::undone::Undone;
+use crate::plan::{self, NetworkRecord, RulesPlan};
+use crate::{Attachment, Error, Firewall, Mended, NetworkName, Reconciled, Residue};
+use linkspan_nat_rules::nftables;
+use linkspan_veth_bridge::kernel::Inside;
+use linkspan_veth_bridge::{self as links, Look, Seen};
 use std::os::fd::AsFd;
 
+/// What is missing of the links.
+#[derive(Debug, Default)]
+struct Missing {
+    networks: Vec<(NetworkName, links::Plan)>,
+    containers: Vec<(Attachment, links::Plan)>,
+}
+
 impl Host {
-    /// Makes the rules, and the bridges of networks that are up, what the records say.
-    ///
-    /// It brings back just what is missing, and says what that was; where nothing is, nothing is done. No
-    /// other operation is at work meanwhile.
+    /// Says what [`reconcile`](Self::reconcile) would bring back at this moment, and changes nothing.
     ///
     /// # Errors
-    /// [`Error::Rules`] where the table of our name is someone else's; [`Error::Links`] where the name of a
-    /// bridge is now another link's.
+    /// As [`reconcile`](Self::reconcile); and [`Error::Records`] where a file is damaged that it would rebuild.
+    pub fn plan_reconcile(&self) -> Result<Reconciled, Error> {
+        self.run.admits(&self.identity)?;
+        let (mut undone, rules) = (Undone::default(), self.plan_rules()?);
+        let missing = self.missing(&mut undone)?;
+        Ok(told(rules, missing, undone))
+    }
+
+    /// Makes the rules, the bridges of networks that are up, and the links of attachments what the records say:
+    /// addresses, routes, ports of bridges and their flags.
+    ///
+    /// It brings back just what is missing, and says what that was; where nothing is, nothing is done. What cannot be
+    /// brought back is told ([`Reconciled::left`]), and the rest is. A container whose namespace is gone is left to
+    /// [`gc`](Self::gc); where its namespace cannot be found, its links are mended on the host's side. No other
+    /// operation is at work meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Rules`] where the table of our name is someone else's; [`Error::Records`] where a record cannot be
+    /// read that nothing else tells of.
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
-        self.repair()?;
         let alone = self.run.alone(&self.identity)?;
-        let done = self.reconcile_alone();
-        let left = self.run.leave(alone);
-        done.and_then(|done| left.map(|()| done))
+        let done = self.take_back_the_dead().and_then(|_| self.reconcile_alone());
+        let tidied = self.tidy(alone);
+        done.and_then(|done| tidied.map(|()| done))
     }
 
     fn reconcile_alone(&self) -> Result<Reconciled, Error> {
-        let rules = self.reconcile_rules()?;
-        let mut links = links::Plan::from(Vec::new());
-        for name in self.run.up.names()? {
-            if let Some(record) = self.run.up.peek_record::<NetworkRecord>(&name)? {
-                links = links.then(self.mend_bridge(&record)?);
-            }
-        }
-        Ok(Reconciled { rules, links })
+        let (mut undone, rules) = (Undone::default(), self.reconcile_rules()?);
+        let missing = self.missing(&mut undone)?;
+        let performed = self.bring_back(missing, &mut undone);
+        Ok(told(rules, performed, undone))
     }
 
     fn reconcile_rules(&self) -> Result<RulesPlan, Error> {
@@ -43,11 +63,110 @@ impl Host {
         })
     }
 
-    fn mend_bridge(&self, record: &NetworkRecord) -> Result<links::Plan, Error> {
-        let seen = self.links(|door| door.observe(&Look::at_bridge(&record.bridge), None))?;
-        let plan = plan::bring_up(record, self.settings.forwarding, &seen)?;
-        self.links(|door| door.apply(&plan, None).map_err(Error::from))?;
-        self.notice(&plan);
-        Ok(plan)
+    fn plan_rules(&self) -> Result<RulesPlan, Error> {
+        let wanted = self.run.rules()?;
+        Ok(match self.firewall() {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => {
+                let seen = self.rules.look_at_all(self.netns.as_fd())?;
+                RulesPlan::Nftables(nftables::reconcile(self.instance(), &wanted, &seen)?)
+            }
+            Firewall::Iptables => self.rules.plan_rewrite(self.netns.as_fd(), &wanted)?,
+        })
     }
+
+    /// Plans what is missing: of the bridges first, and of the containers as if those were there.
+    fn missing(&self, undone: &mut Undone) -> Result<Missing, Error> {
+        let mut missing = Missing::default();
+        for name in self.run.up.names()? {
+            let Some(record) = self.run.up.peek_record::<NetworkRecord>(&name)? else { continue };
+            let of = record.network.name.to_string();
+            let planned = self.missing_of_network(&record).map(|plan| {
+                missing.networks.push((record.network.name, plan));
+            });
+            undone.note(Residue::Missing { of }, planned);
+        }
+        let bridges = missing.networks.iter().map(|(_, plan)| plan.clone());
+        let bridges = bridges.fold(links::Plan::from(Vec::new()), links::Plan::then);
+        for name in self.run.attachments.names()? {
+            let record = self.run.attachments.peek_record::<AttachmentRecord>(&name)?;
+            let Some(attachment) = record.and_then(|record| record.attachment) else { continue };
+            let of = attachment.name.to_string();
+            let planned = self.missing_of_container(&attachment, &bridges, undone).map(|plan| {
+                missing.containers.push((attachment, plan));
+            });
+            undone.note(Residue::Missing { of }, planned);
+        }
+        missing.networks.retain(|(_, plan)| !plan.is_empty());
+        missing.containers.retain(|(_, plan)| !plan.is_empty());
+        Ok(missing)
+    }
+
+    fn missing_of_network(&self, record: &NetworkRecord) -> Result<links::Plan, Error> {
+        let seen = self.links(|door| door.observe(&Look::at_bridge(&record.bridge), None))?;
+        plan::bring_up(record, self.settings.forwarding, &seen)
+    }
+
+    /// What is missing of a container once the bridges are there; of the host's side alone where the container's is
+    /// not as it was, which is told.
+    fn missing_of_container(
+        &self,
+        attachment: &Attachment,
+        bridges: &links::Plan,
+        undone: &mut Undone,
+    ) -> Result<links::Plan, Error> {
+        if self.is_dead(attachment)? {
+            return Ok(links::Plan::from(Vec::new()));
+        }
+        let mut inside = self.door_into(attachment);
+        let seen = self.seen_of(attachment, inside.as_mut())?.after(bridges);
+        plan::mend(attachment, &seen).or_else(|refused| {
+            undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
+            plan::mend(attachment, &Seen { container: None, ..seen })
+        })
+    }
+
+    /// The namespace of a container, where it can be found and entered.
+    fn door_into(&self, attachment: &Attachment) -> Option<Inside> {
+        let netns = self.namespace_of(attachment).ok()?;
+        Inside::open(netns.as_fd()).ok()
+    }
+
+    fn seen_of(&self, attachment: &Attachment, inside: Option<&mut Inside>) -> Result<Seen, Error> {
+        let look = plan::look_at(attachment).unwrap_or_default();
+        Ok(self.links(|door| door.observe(&look, inside))?)
+    }
+
+    /// Performs what is missing, and returns what of it is done.
+    fn bring_back(&self, missing: Missing, undone: &mut Undone) -> Missing {
+        let Missing { mut networks, mut containers } = missing;
+        networks.retain(|(name, plan)| {
+            let done = self.links(|door| door.apply(plan, None).map_err(Error::from));
+            if done.is_ok() {
+                self.notice(plan);
+            }
+            noted(Residue::Missing { of: name.to_string() }, done, undone)
+        });
+        containers.retain(|(attachment, plan)| {
+            let mut inside = self.door_into(attachment);
+            let done = self.links(|door| door.apply(plan, inside.as_mut()).map_err(Error::from));
+            noted(Residue::Missing { of: attachment.name.to_string() }, done, undone)
+        });
+        Missing { networks, containers }
+    }
+}
+
+/// Whether it is done; it is noted where it is not.
+fn noted(what: Residue, done: Result<(), Error>, undone: &mut Undone) -> bool {
+    let is_done = done.is_ok();
+    undone.note(what, done);
+    is_done
+}
+
+fn told(rules: RulesPlan, missing: Missing, undone: Undone) -> Reconciled {
+    let links = missing.networks.into_iter().map(|(_, plan)| plan);
+    let links = links.fold(links::Plan::from(Vec::new()), links::Plan::then);
+    let mended = |(attachment, links): (Attachment, _)| Mended { name: attachment.name, links };
+    let containers = missing.containers.into_iter().map(mended).collect();
+    Reconciled { rebuilt: Vec::new(), rules, links, containers, left: undone.into_left() }
 }
