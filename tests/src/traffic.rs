@@ -60,7 +60,7 @@ impl fmt::Debug for Question<'_> {
 
 impl Question<'_> {
     /// The client's address, as the server saw it.
-    fn ask(self, patience: Duration) -> io::Result<IpAddr> {
+    pub(crate) fn ask(self, patience: Duration) -> io::Result<IpAddr> {
         let answer = self.from.run(|| match self.by {
             Protocol::Udp => ask_udp(self.to, patience),
             _ => ask_tcp(self.to, patience),
