@@ -39,12 +39,12 @@ impl Host {
     }
 
     fn free_port(&self, wish: &Publish, claims: &Claims, own: &PortMap<()>) -> Result<HostPort, Error> {
-        let (range, reserved) = self.netns.run(local_ports)??;
+        let (range, reserved) = self.at_home(local_ports)??;
         let is_reserved = |port: u16| reserved.iter().any(|range| range.contains(&port));
         let is_free = |port: &HostPort| {
             claims.is_free(&Claim::Port(*port))
                 && own.overlapping(*port).next().is_none()
-                && self.netns.run(|| try_port(port)).is_ok_and(|tried| tried.is_ok())
+                && self.at_home(|| try_port(port)).is_ok_and(|tried| tried.is_ok())
         };
         let candidates = range.filter(|port| !is_reserved(*port)).filter_map(Port::new);
         let free = candidates.map(|port| of(wish, port)).find(is_free);
@@ -59,8 +59,13 @@ impl Host {
         if asked.is_empty() {
             Ok(())
         } else {
-            self.netns.run(|| asked.into_iter().try_for_each(try_patiently))?
+            self.at_home(|| asked.into_iter().try_for_each(try_patiently))?
         }
+    }
+
+    /// Works in the host's namespace: here where the calling thread is in it, else on a thread that ends there.
+    fn at_home<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        if self.netns.is_here() { Ok(work()) } else { Ok(self.netns.run(work)?) }
     }
 }
 

@@ -202,6 +202,24 @@ impl NetNs {
         })?
     }
 
+    /// Tells whether the calling thread is in the namespace, and so needs no other thread to work there.
+    ///
+    /// ```
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let here = NetNs::current()?;
+    /// assert!(here.is_here());
+    /// # if let Ok(elsewhere) = NetNs::create_anonymous() { // an ordinary user may not
+    /// assert!(!elsewhere.is_here());
+    /// assert!(elsewhere.run(|| elsewhere.is_here())?);
+    /// # }
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        identity::is_at(self.as_fd(), Path::new(procfs::THREAD_NETNS))
+    }
+
     /// Returns the namespace's identity.
     #[must_use]
     pub const fn cookie(&self) -> Cookie {
