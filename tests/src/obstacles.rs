@@ -1,12 +1,13 @@
 //! Each change of an attach meets something real that stands in its way: it is refused by name, and nothing stays.
 
-use crate::private::in_private;
-use crate::program::tool;
+use crate::private::{in_private, in_private_with};
+use crate::program::{run, tool};
 use crate::snapshot::Snapshot;
-use crate::world::{World, container, with_each_firewall};
+use crate::world::{Case, World, container, with_each_firewall};
 use linkspan::{Container, Endpoint, Firewall, NetNs, Network, Publish};
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 
 /// Attaches a container whose namespace was prepared with an obstacle, and expects its words.
 #[track_caller]
@@ -118,5 +119,25 @@ fn a_table_of_our_name_that_is_not_ours_is_left_alone() {
             assert!(chain(&refused).contains("inet linkspan"), "{}", chain(&refused));
             before.assert_unchanged("a foreign table");
         });
+    });
+}
+
+#[test]
+fn without_ip6tables_networks_without_ipv6_are_made_and_others_refused() {
+    in_private_with(&["iptables", "which"], || {
+        let world = World::new(Case { firewall: Firewall::Iptables, ..Case::USUAL });
+        fs::create_dir("/run/bin").unwrap();
+        for program in ["iptables-save", "iptables-restore"] {
+            let path = tool(&format!("which {program}"));
+            symlink(path.trim(), format!("/run/bin/{program}")).unwrap();
+        }
+        let create =
+            |words: &str| run(world.command(&format!("network create {words}")).env("PATH", "/run/bin"));
+        create("four").ok();
+        let refused = create("six --ipv6 --subnet fd88:6::/64");
+        assert_eq!(refused.code(), Some(1), "{refused}");
+        let said = "IPv6 rules are wanted, but IPv6 or ip6tables is missing";
+        assert!(refused.err.contains(said), "{refused}");
+        assert_eq!(world.host.networks().unwrap().len(), 1);
     });
 }

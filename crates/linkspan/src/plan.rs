@@ -17,7 +17,8 @@ use std::fmt;
 pub enum Firewall {
     /// nftables, spoken natively.
     Nftables,
-    /// `iptables-restore` and `ip6tables-restore`.
+    /// `iptables-restore` and `ip6tables-restore`. Where the latter is missing, networks without IPv6 have rules of
+    /// IPv4 alone, and others cannot be made.
     Iptables,
     /// No rules: nothing is published, masqueraded or kept apart.
     None,
