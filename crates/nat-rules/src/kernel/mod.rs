@@ -24,6 +24,7 @@ mod iptables;
 mod listed;
 mod nftables;
 mod table;
+mod transaction;
 
 pub use conntrack::Conntrack;
 pub use foreign::Others;
