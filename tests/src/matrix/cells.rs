@@ -1,7 +1,7 @@
 //! Every question that the promise answers, for everyone who asks.
 
 use super::ask::By;
-use super::place::{At, HIDDEN, LOCALHOSTS, OPEN, PUBLISHED, Place, Quarter, Role, UNPUBLISHED};
+use super::place::{At, HIDDEN, LOCALHOSTS, OPEN, PUBLISHED, Place, Quarter, Role, UNPUBLISHED, neighbour};
 use super::promise::{Asker, Face, Promise, Service, by_the_host, directly, elsewhere};
 use crate::world::Family;
 use std::fmt;
@@ -54,13 +54,17 @@ pub(crate) fn of_role(place: &Place<'_>, role: Role<'_>) -> Vec<Cell> {
 }
 
 /// What one machine asks containers at their own addresses, and containers the host at 127.0.0.1, with nothing but
-/// rules between it and an answer: the host has an address on the networks of both.
+/// rules between it and an answer: the host has an address on the networks of both, and no bridge keeps them apart.
 pub(crate) fn shut_by_rules(place: &Place<'_>, role: Role<'_>) -> Vec<Cell> {
-    let leads = |family: &Family| role.quarter().is_none_or(|own| own.gateway(*family).is_some());
+    let leads = |family: &Family| match role {
+        Role::Neighbour(_) => false,
+        _ => role.quarter().is_none_or(|own| own.gateway(*family).is_some()),
+    };
     let shut = |family| {
         let questions = Questions { place, role, family };
         let gates = place.quarters.iter().filter(move |of| role.asks(of) && of.gateway(family).is_some());
-        let containers = gates.flat_map(move |of| questions.directly(of));
+        let containers =
+            gates.flat_map(move |of| questions.directly(of).into_iter().chain(questions.round(of)));
         let loopback = questions.of_others().into_iter().filter(|cell| {
             matches!(role, Role::Server(_)) && cell.to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST)
         });
@@ -80,7 +84,21 @@ struct Questions<'a> {
 
 impl Questions<'_> {
     fn of_container(&self, of: &Quarter) -> Vec<Cell> {
-        self.directly(of).into_iter().chain(self.by_the_host(of)).collect()
+        self.directly(of).into_iter().chain(self.round(of)).chain(self.by_the_host(of)).collect()
+    }
+
+    /// By the gateway to one's neighbour, who is on the same link.
+    fn round(&self, of: &Quarter) -> Vec<Cell> {
+        let own = matches!(self.role, Role::Server(own) if own.number == of.number);
+        let ways = [(By::Tcp, UNPUBLISHED), (By::Udp, UNPUBLISHED), (By::Ping, 0)];
+        let cell = |(by, port)| {
+            let promise = directly(Asker::Neighbour, of.kind, Service::Unpublished);
+            let to = SocketAddr::new(of.neighbour.address(self.family), port);
+            let promised = self.promised(promise, &neighbour(of.name), of.gateway(self.family));
+            self.cell(by, to, "neighbour by the gateway".to_owned(), promised)
+        };
+        let there = own && of.gateway(self.family).is_some();
+        ways.into_iter().filter(|_| there).map(cell).collect()
     }
 
     fn directly(&self, of: &Quarter) -> Vec<Cell> {
@@ -135,7 +153,7 @@ impl Questions<'_> {
         let gateway = gateway.map(|address| ("gateway", address, OPEN));
         let loopback = Some(("loopback", localhost, HIDDEN));
         let targets = match self.role {
-            Role::Host | Role::Neighbour(..) => Vec::new(),
+            Role::Host | Role::Neighbour(_) => Vec::new(),
             Role::Outside | Role::Trusted => vec![uplink, loopback],
             Role::Server(_) => vec![outside, uplink, gateway, loopback],
         };
@@ -165,7 +183,7 @@ impl Questions<'_> {
             Role::Host => Asker::Host,
             Role::Server(own) if own.number == of.number => Asker::Itself,
             Role::Server(own) => Asker::Other(own.kind),
-            Role::Neighbour(..) => Asker::Neighbour,
+            Role::Neighbour(_) => Asker::Neighbour,
         }
     }
 
@@ -193,7 +211,7 @@ impl Questions<'_> {
             Role::Trusted => Some(self.place.trusted_address(self.family)),
             Role::Host => Some(self.place.world.host_address(self.family)),
             Role::Server(q) => q.has(self.family).then(|| q.server.address(self.family)),
-            Role::Neighbour(q, member) => q.has(self.family).then(|| member.address(self.family)),
+            Role::Neighbour(q) => q.has(self.family).then(|| q.neighbour.address(self.family)),
         }
     }
 

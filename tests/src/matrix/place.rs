@@ -92,7 +92,7 @@ impl At {
     }
 }
 
-/// A network with three containers: the first serves, publishes and asks everyone, the others ask the first.
+/// A network with two containers: one serves, publishes and asks everyone, its neighbour asks that one.
 pub(crate) struct Quarter {
     pub(crate) number: u8,
     pub(crate) name: &'static str,
@@ -100,8 +100,6 @@ pub(crate) struct Quarter {
     network: DefinedNetwork,
     pub(crate) server: Member,
     pub(crate) neighbour: Member,
-    /// It sends by the gateway what is for its neighbour.
-    pub(crate) detour: Member,
 }
 
 impl Quarter {
@@ -110,9 +108,8 @@ impl Quarter {
         let publishing = ports(world, number, kind).into_iter();
         let server = container(name).on(Endpoint::of(&network));
         let server = world.container(&publishing.fold(server, linkspan::Container::publish));
-        let [neighbour, detour] =
-            ["neighbour", "detour"].map(|role| world.member(&format!("{name}.{role}"), &network));
-        let quarter = Self { number, name, kind, network, server, neighbour, detour };
+        let neighbour = world.member(&neighbour(name), &network);
+        let quarter = Self { number, name, kind, network, server, neighbour };
         quarter.route();
         quarter
     }
@@ -127,7 +124,7 @@ impl Quarter {
         there.then(|| gateway(&self.network, family))
     }
 
-    /// Routes that nobody gave them: out of closed networks, round `icc=false`, to the host's loopback.
+    /// Routes that nobody gave it: out of closed networks, to its neighbour by the gateway, to the host's loopback.
     fn route(&self) {
         for family in Family::BOTH.into_iter().filter(|family| self.has(*family)) {
             let (option, localhost) = match family {
@@ -140,7 +137,7 @@ impl Quarter {
                 self.server.tool(&format!("ip {option} route add default {by}"));
             }
             if gateway.is_some() {
-                self.detour.tool(&format!("ip {option} route add {} {by}", self.server.address(family)));
+                self.server.tool(&format!("ip {option} route add {} {by}", self.neighbour.address(family)));
             }
             // One's own address is never sent out.
             self.server.tool(&format!("ip {option} address flush dev lo"));
@@ -183,6 +180,11 @@ fn ports(world: &World, number: u8, kind: Kind) -> Vec<Publish> {
     wishes.into_iter().flat_map(publish).collect()
 }
 
+/// The name of the other container on a network.
+pub(crate) fn neighbour(network: &str) -> String {
+    format!("{network}.neighbour")
+}
+
 /// All of it.
 pub(crate) struct Place<'a> {
     pub(crate) world: &'a World,
@@ -214,7 +216,7 @@ impl<'a> Place<'a> {
 
     fn serve(&self) {
         let anywhere = |port| SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        let serve = |netns, name, at| self.book.serve(netns, name, at);
+        let serve = |netns, name: &str, at| self.book.serve(netns, name, at);
         serve(self.world.remote(), "outside", anywhere(OPEN));
         // At one address each: a datagram's answer has to come from where it was asked.
         for address in Family::BOTH.into_iter().flat_map(|family| self.host_addresses(family)) {
@@ -227,6 +229,7 @@ impl<'a> Place<'a> {
         for quarter in &self.quarters {
             serve(quarter.server.netns(), quarter.name, anywhere(PUBLISHED));
             serve(quarter.server.netns(), quarter.name, anywhere(UNPUBLISHED));
+            serve(quarter.neighbour.netns(), &neighbour(quarter.name), anywhere(UNPUBLISHED));
         }
     }
 
@@ -238,8 +241,7 @@ impl<'a> Place<'a> {
         let containers = self.quarters.iter().flat_map(|quarter| {
             [
                 (Role::Server(quarter), quarter.server.netns()),
-                (Role::Neighbour(quarter, &quarter.neighbour), quarter.neighbour.netns()),
-                (Role::Neighbour(quarter, &quarter.detour), quarter.detour.netns()),
+                (Role::Neighbour(quarter), quarter.neighbour.netns()),
             ]
             .map(|(role, netns)| Machine { role, netns })
         });
@@ -274,7 +276,7 @@ pub(crate) enum Role<'a> {
     Trusted,
     Host,
     Server(&'a Quarter),
-    Neighbour(&'a Quarter, &'a Member),
+    Neighbour(&'a Quarter),
 }
 
 impl Role<'_> {
@@ -284,14 +286,14 @@ impl Role<'_> {
             Self::Trusted => TRUSTED.to_owned(),
             Self::Host => "host".to_owned(),
             Self::Server(quarter) => quarter.name.to_owned(),
-            Self::Neighbour(_, member) => member.attachment.name().to_string(),
+            Self::Neighbour(quarter) => neighbour(quarter.name),
         }
     }
 
     /// A neighbour asks nobody but its neighbour; the others stand for how everyone asks elsewhere.
     pub(crate) fn asks(&self, of: &Quarter) -> bool {
         match self {
-            Self::Neighbour(own, _) => own.number == of.number,
+            Self::Neighbour(own) => own.number == of.number,
             _ => true,
         }
     }
@@ -300,7 +302,7 @@ impl Role<'_> {
     pub(crate) const fn quarter(&self) -> Option<&Quarter> {
         match self {
             Self::Outside | Self::Trusted | Self::Host => None,
-            Self::Server(quarter) | Self::Neighbour(quarter, _) => Some(quarter),
+            Self::Server(quarter) | Self::Neighbour(quarter) => Some(quarter),
         }
     }
 }

@@ -326,11 +326,10 @@ const FROM_UNTRUSTED4: Match = Match::NotIn(&[Field::Target4, Field::In], Set::T
 const FROM_UNTRUSTED6: Match = Match::NotIn(&[Field::Target6, Field::In], Set::Trusted6);
 
 /// Before connection tracking. With `route_localnet` on a bridge, its containers could reach what the host
-/// serves on 127.0.0.0/8, and use a loopback address as their source. Where the
-/// host has no address on a network, its other ones are none of it: the kernel answers for each on every link
-/// (`arp_ignore` of ip-sysctl). From outside, a container's own
-/// address is answered by nothing; what comes from a trusted link is for the forward chain to judge. The
-/// gateway's address, which is in the same subnet, stays open.
+/// serves on 127.0.0.0/8, and use a loopback address as their source. From an isolated network, where the host has
+/// no address, they could reach its other ones: the kernel answers for each on every link (`arp_ignore` of
+/// ip-sysctl). From outside, a container's own address is answered by nothing; what comes from a trusted link is
+/// for the forward chain to judge. The gateway's address, which is in the same subnet, stays open.
 const EARLY: &[Rule] = &[
     rule(&[FROM_BRIDGE, LOOPBACK_TARGET], Act::Drop),
     rule(&[FROM_BRIDGE, LOOPBACK_SOURCE], Act::Drop),
