@@ -52,7 +52,12 @@ impl Words {
             }
             (_, Some(mask)) => match (how, self.subnet(&part.field, value, mask)) {
                 (0 | 1, Some(subnet)) => format!("{named}{} {subnet}", operator(how)),
-                _ => format!("{named} & 0x{} {} {}", hex(mask), sign(how), self.value(&part.field, value)),
+                _ => format!(
+                    "{named} & {} {} {}",
+                    raw(&part.field, mask),
+                    sign(how),
+                    self.value(&part.field, value)
+                ),
             },
             (_, None) => format!("{named}{} {}", operator(how), self.value(&part.field, value)),
         }
@@ -219,7 +224,7 @@ impl Words {
                 }),
             _ => None,
         };
-        written.unwrap_or_else(|| format!("0x{}", hex(value)))
+        written.unwrap_or_else(|| raw(field, value))
     }
 }
 
@@ -336,6 +341,16 @@ const fn sign(how: u32) -> &'static str {
         3 => "<=",
         4 => ">",
         _ => ">=",
+    }
+}
+
+/// Marks and the like are numbers in the host's order, and not bytes of the packet.
+fn raw(field: &Field, value: &[u8]) -> String {
+    let of_host =
+        matches!(field, Field::Other { name, .. } if name.starts_with("meta ") || name.starts_with("ct "));
+    match value.first_chunk().filter(|_| of_host && value.len() == 4) {
+        Some(number) => format!("0x{:08x}", u32::from_ne_bytes(*number)),
+        None => format!("0x{}", hex(value)),
     }
 }
 
