@@ -114,9 +114,7 @@ impl<'a> Stopping<'a> {
     fn beside_ours(&self, program: &str, own: &[&'a str]) -> Vec<Candidate<'a>> {
         let mut candidates = Vec::new();
         if self.table.name == "filter" {
-            // The last one that is put first is first.
-            let jumps = own.iter().rev().map(|own| format!("{program} -I {} -j {own}", self.name));
-            let command = jumps.collect::<Vec<_>>().join(" && ");
+            let command = self.moves(program, own);
             let jump = |own: &&str| Rule {
                 text: command.clone(),
                 tests: Vec::new(),
@@ -133,6 +131,20 @@ impl<'a> Stopping<'a> {
             candidates.extend(command.map(|command| self.accepts(command, self.name, last + 1)));
         }
         candidates
+    }
+}
+
+impl Stopping<'_> {
+    /// Puts our jumps first, in one transaction: what they keep apart is never without them.
+    fn moves(&self, program: &str, own: &[&str]) -> String {
+        let rules = self.table.chains.get(self.name).map_or(&[][..], |chain| &chain.rules);
+        let jumps = |rule: &Rule, own: &str| rule.tests.is_empty() && rule.act == Act::Jump(own.to_owned());
+        let there = own.iter().filter(|own| rules.iter().any(|rule| jumps(rule, own)));
+        let away = there.map(|own| format!(" '-D {} -j {own}'", self.name));
+        // The last one that is put first is first.
+        let first = own.iter().rev().map(|own| format!(" '-I {} -j {own}'", self.name));
+        let lines = away.chain(first).collect::<String>();
+        format!("printf '%s\\n' '*{}'{lines} COMMIT | {program}-restore -w --noflush", self.table.name)
     }
 }
 

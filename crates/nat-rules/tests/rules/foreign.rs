@@ -145,7 +145,7 @@ fn our_own_iptables_chains_stand_before_the_policy() {
     check_text(
         &first,
         INWARD,
-        "stopped by `-A FORWARD -i eth0 -j REJECT --reject-with icmp-port-unreachable` in chain `FORWARD` of table `iptables filter`; mended by: iptables -I FORWARD -j LINKSPAN-FORWARD && iptables -I FORWARD -j linkspan-user",
+        "stopped by `-A FORWARD -i eth0 -j REJECT --reject-with icmp-port-unreachable` in chain `FORWARD` of table `iptables filter`; mended by: printf '%s\\n' '*filter' '-D FORWARD -j linkspan-user' '-D FORWARD -j LINKSPAN-FORWARD' '-I FORWARD -j LINKSPAN-FORWARD' '-I FORWARD -j linkspan-user' COMMIT | iptables-restore -w --noflush",
     );
     let raw = own.replace("*filter\n", "*filter\n:FORWARD DROP [0:0]\n").replace(
         "-A PREROUTING -j LINKSPAN-PRE",
