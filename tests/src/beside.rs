@@ -29,7 +29,8 @@ impl Theirs {
         Self::look()
     }
 
-    fn look() -> Self {
+    /// Looks at what is there.
+    pub(crate) fn look() -> Self {
         let mut lines = Vec::new();
         if lacks(&["nft"]).is_none() {
             let ruleset = tool("nft -s -a list ruleset");

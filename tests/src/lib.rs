@@ -25,9 +25,13 @@ mod traffic;
 mod world;
 
 #[cfg(test)]
+mod coexistence;
+#[cfg(test)]
 mod command;
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod endpoints;
 #[cfg(test)]

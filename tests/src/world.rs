@@ -110,10 +110,7 @@ impl World {
     pub(crate) fn new(case: Case) -> Self {
         let lab = Lab::enter().unwrap();
         if has_bridge_netfilter() {
-            for table in ["ip", "ip6"] {
-                let path = format!("/proc/sys/net/bridge/bridge-nf-call-{table}tables");
-                fs::write(path, u8::from(case.bridge_netfilter).to_string()).unwrap();
-            }
+            filter_bridges(case.bridge_netfilter);
         }
         let host = Host::builder().firewall(case.firewall).open().unwrap();
         let theirs = Mutex::new(Theirs::load(case.firewall));
@@ -124,6 +121,19 @@ impl World {
     pub(crate) fn flush_rules(&self) {
         tool("nft flush ruleset");
         *self.theirs.lock().unwrap_or_else(PoisonError::into_inner) = Theirs::load(self.case.firewall);
+    }
+
+    /// Others load something, which is theirs from then on.
+    pub(crate) fn others(&self, load: impl FnOnce()) {
+        self.assert_others_unchanged("others came");
+        load();
+        *self.theirs.lock().unwrap_or_else(PoisonError::into_inner) = Theirs::look();
+    }
+
+    /// What others have loaded is as they left it.
+    #[track_caller]
+    pub(crate) fn assert_others_unchanged(&self, after: &str) {
+        self.theirs.lock().unwrap_or_else(PoisonError::into_inner).assert_unchanged(after);
     }
 
     /// The remote machine.
@@ -197,12 +207,19 @@ impl World {
     }
 }
 
+/// Switches bridge netfilter on the host of the calling thread.
+fn filter_bridges(on: bool) {
+    for table in ["ip", "ip6"] {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{table}tables");
+        fs::write(path, u8::from(on).to_string()).unwrap();
+    }
+}
+
 impl Drop for World {
     /// Whatever a test did, what others have loaded is as it was.
     fn drop(&mut self) {
         if !thread::panicking() {
-            let theirs = self.theirs.get_mut().unwrap_or_else(PoisonError::into_inner);
-            theirs.assert_unchanged("the test");
+            self.assert_others_unchanged("the test");
         }
     }
 }

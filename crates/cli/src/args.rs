@@ -119,6 +119,12 @@ pub(crate) enum Command {
     /// Containers that are gone without having been detached, and links, rules and records of linkspan that belong to
     /// nothing. What others made is never touched.
     Gc,
+    /// Look for what is wrong, and print the command that mends it
+    ///
+    /// Rules of others that stop what networks and published ports promise, settings of the kernel, what nobody needs any
+    /// more, and what differs from the records. It changes nothing. The exit status is 0 whatever is
+    /// found: a script asks for --json, which is [] where nothing is.
+    Doctor,
     /// Show a whole host in private namespaces: two containers, a published port, nothing left
     ///
     /// Any user may run it, where users may make namespaces. It uses no folder of the machine, whatever

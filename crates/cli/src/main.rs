@@ -69,6 +69,7 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
         Command::Explain { from, to } => explain(&host, from, to, out),
         Command::Reconcile => recovery::reconcile(&host, out),
         Command::Gc => recovery::gc(&host, out),
+        Command::Doctor => doctor(&host, out),
         Command::Demo => Ok(()),
     };
     fault::tell(&host);
@@ -80,4 +81,10 @@ fn explain(host: &Host, from: &str, to: &str, out: Output) -> Result<(), Fault> 
     let question = Question::parse(from, to).map_err(|why| Fault::Usage(fault::chain(&why)))?;
     let explanation = host.explain(&question)?;
     out.show(&explanation.to_string(), &explanation)
+}
+
+/// `linkspan doctor`: a line for each thing that is wrong.
+fn doctor(host: &Host, out: Output) -> Result<(), Fault> {
+    let found = host.doctor()?;
+    out.show(&found.to_string(), &found)
 }

@@ -27,6 +27,7 @@
 mod attachment;
 mod claims;
 mod container;
+pub mod doctor;
 mod error;
 pub mod explain;
 mod gc;
@@ -45,6 +46,7 @@ mod view;
 
 pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
 pub use container::{Container, Endpoint};
+pub use doctor::Diagnosis;
 pub use error::{Error, Left, Residue};
 pub use explain::{Answer, Explanation, Question, Sender, Target};
 pub use gc::{Collected, Garbage};

@@ -103,6 +103,11 @@ impl Builder {
         self
     }
 
+    /// The run folder and the state folder, where they are not the default.
+    pub(crate) fn folders(&self) -> [Option<PathBuf>; 2] {
+        [self.run_dir.clone(), self.state_dir.clone()]
+    }
+
     /// Opens the host whose network namespace the calling thread is in.
     ///
     /// # Errors

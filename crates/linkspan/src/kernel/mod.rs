@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach;
+mod doctor;
 mod explain;
 mod firewall;
 mod gc;

@@ -1,0 +1,108 @@
+//! Looking at all that a diagnosis needs.
+
+use crate::doctor::{Diagnosis, Sight, Standing, Uplink, diagnose, standing, temporary, unwelcome};
+use crate::kernel::host::{Host, read};
+use crate::plan::{self, NetworkRecord, RulesPlan};
+use crate::{Error, Firewall};
+use linkspan_nat_rules::kernel::Others;
+use linkspan_nat_rules::nftables;
+use linkspan_veth_bridge::kernel::Links;
+use linkspan_veth_bridge::{self as links, Look};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// `uname -r`.
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+/// The settings of IPv6 by link, and the IPv6 addresses, of the calling thread's network namespace.
+const IPV6: &str = "/proc/sys/net/ipv6/conf";
+const ADDRESSES: &str = "/proc/thread-self/net/if_inet6";
+
+impl Host {
+    /// Looks for what breaks the promises of networks and published ports, and for what differs from the records.
+    ///
+    /// It changes nothing. Of traffic it judges packets that stand for all: the way out by the default route, neighbours,
+    /// the host, and each published port from outside and from its neighbours. Nobody's rules can be told from
+    /// outside the host, and a program that does not listen is none of its business.
+    ///
+    /// # Errors
+    /// [`Error::Records`], [`Error::Links`], [`Error::Rules`] where something cannot be looked at. What is wrong is
+    /// no error.
+    pub fn doctor(&self) -> Result<Diagnosis, Error> {
+        match self.run.admits(&self.identity) {
+            Ok(true) => Ok(diagnose(&self.sight()?)),
+            // What an older boot left on record says nothing.
+            Ok(false) => Ok(Diagnosis::default()),
+            Err(refused) => unwelcome(refused),
+        }
+    }
+
+    fn sight(&self) -> Result<Sight, Error> {
+        let (networks, attachments) = (self.networks_up()?, self.attachments()?);
+        let standing = standing(self.missing(&networks))?;
+        let garbage = match standing {
+            Standing::Lacks(..) => Some(self.plan_gc()?),
+            Standing::Blocked(_) => None,
+        };
+        Ok(Sight {
+            instance: self.instance(),
+            firewall: self.firewall(),
+            folders: self.settings.folders(),
+            release: read(RELEASE)?,
+            networks,
+            attachments,
+            garbage,
+            rules: self.run.rules()?,
+            snapshot: self.links(Links::snapshot)?,
+            settings: self.links(|door| door.observe(&Look::default(), None))?,
+            foreign: Others::open_in(self.instance(), self.netns.as_fd())?.look()?,
+            standing,
+            uplinks: self.netns.run(uplinks)?,
+        })
+    }
+
+    /// The records of the networks that are up.
+    fn networks_up(&self) -> Result<Vec<NetworkRecord>, Error> {
+        let mut records = Vec::new();
+        for name in self.run.up.names()? {
+            records.extend(self.run.up.peek_record::<NetworkRecord>(&name)?);
+        }
+        Ok(records)
+    }
+
+    /// What is missing of the rules, and of the bridges of these networks.
+    fn missing(&self, networks: &[NetworkRecord]) -> Result<(RulesPlan, links::Plan), Error> {
+        let mut missing = links::Plan::default();
+        for record in networks {
+            let seen = self.links(|door| door.observe(&Look::at_bridge(&record.bridge), None))?;
+            missing = missing.then(plan::bring_up(record, self.settings.forwarding, &seen)?);
+        }
+        Ok((self.missing_rules()?, missing))
+    }
+
+    fn missing_rules(&self) -> Result<RulesPlan, Error> {
+        let wanted = self.run.rules()?;
+        Ok(match self.firewall() {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => {
+                let seen = self.rules.look_at_all(self.netns.as_fd())?;
+                RulesPlan::Nftables(nftables::reconcile(self.instance(), &wanted, &seen)?)
+            }
+            Firewall::Iptables => self.rules.plan_rewrite(self.netns.as_fd(), &wanted)?,
+        })
+    }
+}
+
+/// The links with an IPv6 address that ends with time, as those of routers do, in the calling thread's namespace.
+fn uplinks() -> Vec<Uplink> {
+    let addresses = fs::read_to_string(ADDRESSES).unwrap_or_default();
+    let links: BTreeSet<_> = addresses.lines().filter_map(temporary).collect();
+    let number =
+        |link: &str, setting| read(Path::new(IPV6).join(link).join(setting)).ok()?.parse::<u32>().ok();
+    let uplink = |link: String| {
+        let (forwards, accept_ra) = (number(&link, "forwarding")? != 0, number(&link, "accept_ra")?);
+        Some(Uplink { link, forwards, accept_ra })
+    };
+    links.into_iter().filter_map(uplink).collect()
+}
