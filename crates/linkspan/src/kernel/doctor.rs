@@ -40,7 +40,7 @@ impl Host {
 
     fn sight(&self) -> Result<Sight, Error> {
         let (networks, attachments) = (self.networks_up()?, self.attachments()?);
-        let standing = standing(self.missing(&networks))?;
+        let standing = standing(self.lacking(&networks))?;
         let garbage = match standing {
             Standing::Lacks(..) => Some(self.plan_gc()?),
             Standing::Blocked(_) => None,
@@ -72,7 +72,7 @@ impl Host {
     }
 
     /// What is missing of the rules, and of the bridges of these networks.
-    fn missing(&self, networks: &[NetworkRecord]) -> Result<(RulesPlan, links::Plan), Error> {
+    fn lacking(&self, networks: &[NetworkRecord]) -> Result<(RulesPlan, links::Plan), Error> {
         let mut missing = links::Plan::default();
         for record in networks {
             let seen = self.links(|door| door.observe(&Look::at_bridge(&record.bridge), None))?;
