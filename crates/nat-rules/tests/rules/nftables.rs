@@ -554,7 +554,11 @@ fn age_to_1() {
 /// The elements of the table in the bytes that nft prints them from.
 fn elements() -> Vec<String> {
     let printed = run("nft --debug=netlink list table inet linkspan");
-    printed.lines().filter(|line| line.trim_start().starts_with("element")).map(str::to_owned).collect()
+    let elements = printed.lines().filter(|line| line.trim_start().starts_with("element"));
+    let mut elements: Vec<_> = elements.map(str::to_owned).collect();
+    // The kernel lists a set in another order once it has made it larger, which it does later.
+    elements.sort_unstable();
+    elements
 }
 
 #[test]
