@@ -3,9 +3,10 @@
 use crate::private::{in_private, in_private_with};
 use crate::program::tool;
 use crate::snapshot::Snapshot;
+use crate::strace::{Effect, Fault, broken};
 use crate::traffic::{Question, serve};
-use crate::world::{Case, Family, World, with_each_firewall};
-use linkspan::{NetNs, Protocol};
+use crate::world::{Case, Family, World, container, default_bridge, with_each_firewall};
+use linkspan::{Error, NetNs, Protocol};
 use std::fs;
 
 /// Attaches a namespace of this name, with a port of the host where one is given.
@@ -204,5 +205,72 @@ fn the_flags_of_ports_follow_bridge_netfilter() {
         }
         assert!(world.linkspan("reconcile").ok().starts_with("a: "));
         assert!(!has(&shown(), "hairpin") && has(&shown(), "isolated"));
+    });
+}
+
+#[test]
+fn many_are_detached_at_once_and_nothing_is_left() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let _pinned = NetNs::create("/run/netns/pinned").unwrap();
+            let before = Snapshot::take();
+            let containers = ten(world);
+            let names: Vec<_> = (0..10).map(|number| format!("c{number}")).collect();
+            let said = world.linkspan(&format!("detach {} c0 nobody", names[..8].join(" "))).ok();
+            assert_eq!(said.lines().collect::<Vec<_>>(), names[..8]);
+            assert_eq!(world.host.attachments().unwrap().len(), 2);
+            world.linkspan("network rm --force web").ok();
+            names.iter().zip(containers).for_each(|(name, netns)| vanish(name, netns));
+            before.assert_unchanged("network rm --force");
+        });
+    });
+}
+
+#[test]
+fn a_network_that_was_half_removed_is_removed_by_the_next_call() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        let before = Snapshot::take();
+        world.linkspan("network create web").ok();
+        // The last thing that goes is its record.
+        let fault = Fault { call: "unlinkat", effect: Effect::Refused("EBUSY"), nth: 1, lasting: true };
+        let ran = broken(&world, fault, "network rm web").unwrap();
+        assert_eq!(ran.code(), Some(3), "{ran}");
+        assert_eq!(world.linkspan("network rm web").ok(), "web\n");
+        before.assert_unchanged("network rm");
+        assert_eq!(world.linkspan("network rm web").code(), Some(1));
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_named_and_gc_removes_what_it_stood_for() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create web --subnet 10.88.0.0/24").ok();
+        let _living = attach(&world, "living", "--network web");
+        let before = Snapshot::take();
+        let netns = attach(&world, "a", "--network web -p 8000:80");
+        let file = world.host.find("a").unwrap().id().to_string();
+        let pending = format!("/run/linkspan/pending/{file}");
+        fs::rename(format!("/run/linkspan/attachments/{file}"), &pending).unwrap();
+        fs::write(&pending, "{\"version\":1,\"id\":\"").unwrap();
+        let ran = world.linkspan("detach nobody");
+        assert!(ran.err.contains(&pending) && ran.code() == Some(0), "{ran}");
+        let said = world.linkspan("gc").ok();
+        assert!(said.contains(&format!("remove {pending}, which cannot be read")), "{said}");
+        vanish("a", netns);
+        before.assert_unchanged("gc");
+    });
+}
+
+#[test]
+fn a_plan_is_applied_once() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let (netns, wanted) = (NetNs::create_anonymous().unwrap(), container("a").on(default_bridge()));
+        let plan = world.host.plan_attach(&netns, &wanted).unwrap();
+        let attachment = world.host.apply(&netns, &wanted, &plan).unwrap();
+        world.host.detach(attachment.id()).unwrap();
+        assert!(matches!(world.host.apply(&netns, &wanted, &plan), Err(Error::Stale)));
     });
 }

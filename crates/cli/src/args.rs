@@ -69,13 +69,13 @@ pub(crate) enum Command {
     Network(NetworkCommand),
     /// Put a network namespace on its networks, and print its id
     Attach(Attach),
-    /// Take a container off its networks
+    /// Take containers off their networks
     ///
-    /// Prints its name. That it is not attached is no error, so doing it twice is fine.
+    /// Prints their names. That one is not attached is no error, so doing it twice is fine.
     Detach {
-        /// Its name, its id, or the beginning of its id
-        #[arg(value_parser = name_or_id)]
-        name: String,
+        /// Their names, their ids, or the beginnings of their ids
+        #[arg(required = true, value_name = "NAME", value_parser = name_or_id)]
+        names: Vec<String>,
     },
     /// Run a program in a network namespace of its own
     ///

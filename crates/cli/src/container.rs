@@ -41,21 +41,25 @@ fn by_id(host: &Host, name: &NetworkName) -> Result<NetworkName, Fault> {
     Ok(network::find(&networks, name.as_str())?.map_or_else(|| name.clone(), |found| found.name().clone()))
 }
 
-/// A container that is not attached is as good as detached: doing it twice is fine.
-pub(crate) fn detach(host: &Host, wanted: &str, out: Output) -> Result<(), Fault> {
-    match host.find(wanted) {
-        Ok(attachment) => {
-            host.detach(attachment.id())?;
-            out.report(&format!("{}\n", attachment.name()), &attachment)
+/// A container that is not attached is as good as detached: doing it twice is fine. All are found before the first
+/// one is detached.
+pub(crate) fn detach(host: &Host, wanted: &[String], out: Output) -> Result<(), Fault> {
+    let mut found: Vec<Attachment> = Vec::new();
+    for wanted in wanted {
+        match host.find(wanted) {
+            Ok(attachment) if found.iter().any(|other| other.id() == attachment.id()) => {}
+            Ok(attachment) => found.push(attachment),
+            Err(absent @ Error::NoSuchAttachment { .. }) => {
+                // What a dead process left of it is taken back on the way.
+                wanted.parse().map_or(Ok(Detached::Absent), |name| host.detach_named(&name))?;
+                note(chain(&absent));
+            }
+            Err(refused) => return Err(refused.into()),
         }
-        Err(absent @ Error::NoSuchAttachment { .. }) => {
-            // What a dead process left of it is taken back on the way.
-            wanted.parse().map_or(Ok(Detached::Absent), |name| host.detach_named(&name))?;
-            note(chain(&absent));
-            out.report("", &None::<Attachment>)
-        }
-        Err(refused) => Err(refused.into()),
     }
+    host.detach_all(&found.iter().map(Attachment::id).collect::<Vec<_>>())?;
+    let lines: String = found.iter().map(|attachment| format!("{}\n", attachment.name())).collect();
+    out.report(&lines, &found)
 }
 
 pub(crate) fn list(host: &Host, out: Output) -> Result<(), Fault> {

@@ -60,7 +60,7 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
     let done = match command {
         Command::Network(command) => network::perform(&host, command, out),
         Command::Attach(wanted) => container::attach(&host, wanted, out),
-        Command::Detach { name } => container::detach(&host, name, out),
+        Command::Detach { names } => container::detach(&host, names, out),
         Command::Run(wanted) => return run::run(&host, wanted),
         Command::Ps => container::list(&host, out),
         Command::Inspect { name } => container::inspect(&host, name, out),

@@ -10,6 +10,8 @@ use linkspan_veth_bridge::{self as links, Ownership, Seen};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Which of the kernel's packet filters carries the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +59,28 @@ pub struct Plan {
     pub(crate) attachment: Attachment,
     pub(crate) links: links::Plan,
     pub(crate) rules: RulesPlan,
+    pub(crate) spent: Spent,
 }
+
+/// Whether a plan, or a copy of it, was applied: its id and the names of its links are not given again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spent(Arc<AtomicBool>);
+
+impl Spent {
+    /// Spends it, and says whether it was spent before.
+    pub(crate) fn spend(&self) -> bool {
+        self.0.swap(true, Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Spent {
+    /// It is no part of what would change.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spent {}
 
 impl Plan {
     /// What is made first, of the networks that are not there or not whole. Their rules are among the plan's own.

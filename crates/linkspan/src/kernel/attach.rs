@@ -5,7 +5,7 @@ use crate::claims::{Claim, Claims, Entry, HostPort};
 use crate::kernel::home::{file, network_file};
 use crate::kernel::host::Host;
 use crate::kernel::up::network_names;
-use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan, RulesPlan};
+use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan, RulesPlan, Spent};
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{Owner, Subnet, Wanted};
 use linkspan_nat_rules::{Change, Instance};
@@ -36,9 +36,14 @@ impl Host {
 
     /// Performs what was planned for this namespace and container, and just that.
     ///
+    /// A plan is good for one attempt: its id and the names of its links are never given again.
+    ///
     /// # Errors
-    /// [`Error::Stale`] where the host changed meanwhile; for the rest as [`attach`](Self::attach).
+    /// [`Error::Stale`] where the host changed meanwhile, or the plan was applied before; for the rest as [`attach`](Self::attach).
     pub fn apply(&self, netns: &NetNs, wanted: &Container, plan: &Plan) -> Result<Attachment, Error> {
+        if plan.spent.spend() {
+            return Err(Error::Stale);
+        }
         self.make(|| self.attach_mending(netns, wanted, Some(plan)))
     }
 
@@ -309,7 +314,7 @@ impl Host {
         let links = plan::attach(&attachment, &seen)?;
         let change = change.publish_all(attachment.rules()?);
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
-        Ok(Plan { networks: plans, attachment, links, rules })
+        Ok(Plan { networks: plans, attachment, links, rules, spent: Spent::default() })
     }
 
     /// The ports that would be claimed at this moment.

@@ -3,7 +3,7 @@
 use crate::attachment::AttachmentRecord;
 use crate::kernel::attach::owner;
 use crate::kernel::home::{file, network_of};
-use crate::kernel::host::Host;
+use crate::kernel::host::{Host, Notice};
 use crate::kernel::undone::Undone;
 use crate::plan;
 use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, Namespace, Residue};
@@ -43,6 +43,38 @@ impl Host {
             }
             Ok(if taken_back.contains(&id) { Detached::Gone } else { Detached::Absent })
         })
+    }
+
+    /// Detaches many, which takes little longer than one: the kernel waits for a grace period with each removal of a
+    /// link, and with this one for all.
+    ///
+    /// Those that are not attached are passed over; that is as good.
+    ///
+    /// # Errors
+    /// As [`detach`](Self::detach), with everything that stayed of all of them.
+    pub fn detach_all(&self, ids: &[AttachmentId]) -> Result<(), Error> {
+        let at_work = self.remove(|_| {
+            self.links(|_| Ok::<_, Error>(()))?;
+            self.detach_idle(ids)
+        })?;
+        // Whoever holds one of them may wait for another, so nothing is held while they are waited for.
+        let mut undone = Undone::default();
+        for id in at_work {
+            undone.note(Residue::Records { of: id.to_string() }, self.detach(id).map(drop));
+        }
+        undone.finish()
+    }
+
+    /// Detaches those that nobody else is at work on, and returns the others.
+    fn detach_idle(&self, ids: &[AttachmentId]) -> Result<Vec<AttachmentId>, Error> {
+        let (mut idle, mut at_work) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.run.attachments.take_record::<AttachmentRecord>(&file(*id))? {
+                Taken::Here(record) => idle.push(record),
+                Taken::Busy | Taken::Absent => at_work.push(*id),
+            }
+        }
+        self.take_back_all(idle).map(|()| at_work)
     }
 
     /// Takes back whatever a record may have come to; what stays is tried again by the next caller.
@@ -183,10 +215,11 @@ impl Host {
     /// Tries once more to take back what is under way of a container that nobody is at work on.
     pub(crate) fn leftovers(&self, container: &ContainerName) -> Result<(), Error> {
         for name in self.run.pending.names()?.iter().filter(|name| network_of(name).is_none()) {
-            if let Taken::Here(record) = self.run.pending.take_record::<AttachmentRecord>(name)?
-                && record.value().name == *container
-            {
-                self.take_back(record)?;
+            match self.run.pending.take_record::<AttachmentRecord>(name) {
+                Ok(Taken::Here(record)) if record.value().name == *container => self.take_back(record)?,
+                // Whose it is cannot be told; that it is there was.
+                Err(refused) if refused.is_damage() => {}
+                other => drop(other?),
             }
         }
         Ok(())
@@ -209,10 +242,14 @@ impl Host {
         let pending = self.run.pending.names()?;
         let mut taken_back = Vec::new();
         for name in pending.iter().filter(|name| network_of(name).is_none()) {
-            // A record that cannot be read is left to whoever can; it stops nobody else's work.
-            if let Ok(Taken::Here(record)) = self.run.pending.take_record::<AttachmentRecord>(name) {
-                let id = record.value().id;
-                taken_back.extend(self.take_back(record).is_ok().then_some(id));
+            match self.run.pending.take_record::<AttachmentRecord>(name) {
+                Ok(Taken::Here(record)) => {
+                    let id = record.value().id;
+                    taken_back.extend(self.take_back(record).is_ok().then_some(id));
+                }
+                Ok(Taken::Busy | Taken::Absent) => {}
+                // It stops nobody else's work, but is told.
+                Err(_) => self.tell(Notice::Unreadable { path: self.run.pending.path().join(name.as_str()) }),
             }
         }
         if pending.iter().any(|name| network_of(name).is_some()) {

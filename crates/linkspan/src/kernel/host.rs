@@ -35,8 +35,8 @@ pub struct Host {
     notices: Mutex<Vec<Notice>>,
 }
 
-/// Something of the host at large that an operation changed, and that stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something that an operation saw or changed, that is not its own, and that stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// The host forwards packets between its links, which it did not before: `net.ipv4.ip_forward`.
@@ -44,14 +44,29 @@ pub enum Notice {
     /// The host forwards packets between its links, which it did not before: `net.ipv6.conf.all.forwarding`.
     /// A host that has its own IPv6 address from router advertisements needs `accept_ra` 2 to keep it.
     Ipv6Forwarding,
+    /// The record of a process that was killed cannot be read, so what it was at cannot be taken back by it.
+    /// [`Host::gc`] finds what it stood for, and removes it.
+    Unreadable {
+        /// The record.
+        path: PathBuf,
+    },
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ipv4Forwarding => "IPv4 forwarding was switched on (net.ipv4.ip_forward)",
-            Self::Ipv6Forwarding => "IPv6 forwarding was switched on (net.ipv6.conf.all.forwarding)",
-        })
+        match self {
+            Self::Ipv4Forwarding => f.write_str("IPv4 forwarding was switched on (net.ipv4.ip_forward)"),
+            Self::Ipv6Forwarding => {
+                f.write_str("IPv6 forwarding was switched on (net.ipv6.conf.all.forwarding)")
+            }
+            Self::Unreadable { path } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "`{path}`, which a killed process left, cannot be read; gc removes what it stood for"
+                )
+            }
+        }
     }
 }
 
@@ -298,6 +313,11 @@ impl Host {
             _ => None,
         });
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
+    }
+
+    /// Notes something to tell the caller.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
     }
 
     /// Frees all that an attachment had claimed.

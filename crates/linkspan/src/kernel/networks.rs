@@ -1,13 +1,11 @@
 //! Networks: defining, removing and listing them.
 
+use crate::kernel::home::network_of;
 use crate::kernel::host::{Host, read};
-use crate::kernel::undone::Undone;
 use crate::kernel::up::Known;
 use crate::network::{Surroundings, decide, nameservers};
-use crate::plan::NetworkPlan;
-use crate::{
-    Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue,
-};
+use crate::plan::{NetworkPlan, NetworkRecord};
+use crate::{Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName};
 use linkspan_net_types::IfName;
 use linkspan_records::Access;
 use linkspan_veth_bridge::Snapshot;
@@ -123,7 +121,23 @@ impl Host {
     /// [`Error::NoSuchNetwork`], [`Error::NetworkReserved`], [`Error::NetworkInUse`],
     /// [`Error::LeftBehind`].
     pub fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
-        self.remove(|_| self.remove_unused(name))
+        let begun = self.is_being_removed(name)?;
+        match self.remove(|_| self.remove_unused(name)) {
+            // What an earlier call left of it was taken back on the way, and that was all.
+            Err(Error::NoSuchNetwork { .. }) if begun => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether somebody began to remove the network, and did not come to the end of it.
+    fn is_being_removed(&self, name: &NetworkName) -> Result<bool, Error> {
+        for file in self.run.pending.names()?.iter().filter(|file| network_of(file).is_some()) {
+            let record = self.run.pending.peek_record::<NetworkRecord>(file);
+            if record.ok().flatten().is_some_and(|record| record.network.name == *name && record.forget) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes a network with every attachment on it.
@@ -132,12 +146,8 @@ impl Host {
     /// As [`remove_network`](Self::remove_network); what can be detached is, whatever else is refused.
     pub fn remove_network_and_attachments(&self, name: &NetworkName) -> Result<(), Error> {
         let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
-        let mut undone = Undone::default();
-        for attachment in self.attachments()?.into_iter().filter(on_it) {
-            let of = attachment.name.to_string();
-            undone.note(Residue::Records { of }, self.detach(attachment.id).map(drop));
-        }
-        undone.finish()?;
+        let ids: Vec<_> = self.attachments()?.iter().filter(|a| on_it(a)).map(Attachment::id).collect();
+        self.detach_all(&ids)?;
         match self.remove_network(name) {
             // The default network goes with its last attachment.
             Err(Error::NoSuchNetwork { .. }) if name.is_default_bridge() => Ok(()),
