@@ -49,7 +49,7 @@ fn what_is_wrong_is_named_in_one_line() {
     check("frob", "unrecognized subcommand 'frob'");
     check("demmo", "unrecognized subcommand 'demmo'; a similar subcommand exists: 'demo'");
     check("ps --frob", "unexpected argument '--frob' found");
-    check("detach", "the following required arguments were not provided: <NAME>");
+    check("detach", "the following required arguments were not provided: <NAME>...");
     check("attach web", "the following required arguments were not provided: <--netns <PATH>|--pid <PID>>");
     check("attach web --pid 1 --netns /x", "the argument '--pid <PID>' cannot be used with '--netns <PATH>'");
     check("run", "the following required arguments were not provided: <COMMAND>...");
