@@ -1,8 +1,9 @@
 //! Every question that the promise answers, for everyone who asks.
 
 use super::ask::By;
-use super::place::{At, HIDDEN, LOCALHOSTS, OPEN, PUBLISHED, Place, Quarter, Role, UNPUBLISHED, neighbour};
+use super::place::{HIDDEN, OPEN, Place, Role};
 use super::promise::{Asker, Face, Promise, Service, by_the_host, directly, elsewhere};
+use super::quarter::{At, LOCALHOSTS, PUBLISHED, Quarter, UNPUBLISHED, neighbour};
 use crate::world::Family;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

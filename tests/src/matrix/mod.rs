@@ -1,13 +1,15 @@
 //! Who reaches whom, as whom, by which way: every cell of one table of promises, asked with packets.
 //!
-//! `promise` is the table. `place` is a host with a network of every kind, `cells` are all the questions there,
-//! `ask` asks them, `witness` are the servers that answer, and `explained` is what is said of each beforehand.
+//! `promise` is the table. `place` is a host with a network of every kind, each of them a `quarter`; `cells` are
+//! all the questions there, `ask` asks them, `witness` are the servers that answer, and `explained` is what is said
+//! of each beforehand.
 
 mod ask;
 mod cells;
 mod explained;
 mod place;
 mod promise;
+mod quarter;
 mod witness;
 
 use crate::private::in_private;
