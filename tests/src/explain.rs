@@ -2,6 +2,7 @@
 
 use crate::private::{in_private, in_private_with};
 use crate::program::{feed, run, tool};
+use crate::snapshot::Snapshot;
 use crate::traffic::{DOUBT, PATIENCE, Question as Asked, serve, serve_at};
 use crate::world::{Case, Family, Member, World, container, everywhere, gateway, with_each_firewall};
 use linkspan::explain::Explanation;
@@ -395,7 +396,7 @@ fn a_missing_table_is_missing_in_the_explanation_too() {
                 let explained = place.check("outside", direct(family), "passes, to container `one`");
                 let text = explained.to_string();
                 assert!(
-                    text.contains("our rules are not as on record; mended by: linkspan reconcile\n"),
+                    text.contains("the host is not as on record; mended by: linkspan reconcile\n"),
                     "{text}"
                 );
                 assert!(explained.repairs().iter().any(|step| step.contains("10.88.1.2")), "{text}");
@@ -423,5 +424,115 @@ fn a_strict_reverse_path_is_named() {
         let published = SocketAddr::new(place.uplink(Family::V4), 8080);
         let told = "rp_filter of container `one`: the way back to 192.0.2.2 is not by link `eth0`";
         place.check("outside", published, told);
+    });
+}
+
+/// Runs a line, and expects its status and the first line of what it says.
+#[track_caller]
+fn check_line(world: &World, line: &str, status: i32, expected: &str) -> String {
+    let ran = world.linkspan(line);
+    let said = if status == 0 { &ran.out } else { &ran.err };
+    assert_eq!(
+        (ran.code(), said.lines().next().unwrap_or_default()),
+        (Some(status), expected),
+        "{line}: {ran}"
+    );
+    ran.out
+}
+
+#[test]
+fn the_command_answers_in_words_and_in_json_and_changes_nothing() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let place = Place::new(world);
+            let before = Snapshot::take();
+            let out = check_line(
+                world,
+                "explain outside 192.0.2.1:8080",
+                0,
+                "tcp 192.0.2.2 -> 192.0.2.1:8080: passes, to container `one`",
+            );
+            assert!(out.contains("\n  the host: target becomes 10.88.1.2 port 7000\n"), "{out}");
+            assert!(out.contains("\n  answer: the host: source becomes 192.0.2.1\n"), "{out}");
+            check_line(
+                world,
+                "explain host one",
+                0,
+                "ping 10.88.1.1 -> 10.88.1.2: passes, to container `one`",
+            );
+            let id = place.two.attachment.id().to_string();
+            check_line(
+                world,
+                &format!("explain {} [fd88:1::2]:7000/udp", &id[..6]),
+                0,
+                "udp fd88:1::3 -> [fd88:1::2]:7000: passes, to container `one`",
+            );
+            let json = world.linkspan("explain host one:7000 --json").ok();
+            let first = r#"{"ways":[{"source":"10.88.1.1","target":"10.88.1.2","service":["tcp",7000],"answer":{"passes":{"to":{"container":"one"}}},"leg":"answer","trace":[{"leg":"request","at":"host","what":{"route":"10.88.1.0/24 dev "#;
+            assert!(json.starts_with(first) && json.ends_with("}],\"repairs\":[]}\n"), "{json}");
+            let stopped = world.linkspan("explain outside 10.88.1.2:7000");
+            assert_eq!(stopped.code(), Some(0), "{stopped}");
+            assert!(
+                stopped.out.starts_with("tcp 192.0.2.2 -> 10.88.1.2:7000: stopped by our rule `"),
+                "{stopped}"
+            );
+            check_line(world, "explain nobody one", 1, "linkspan: there is no container `nobody`");
+            check_line(
+                world,
+                "explain 192.0.2.2 fd88:1::2",
+                1,
+                "linkspan: 192.0.2.2 and fd88:1::2 are of two families",
+            );
+            check_line(
+                world,
+                "explain one two:http",
+                2,
+                "linkspan: the port is wrong: a port is a number from 1 to 65535; see `linkspan help`",
+            );
+            before.assert_unchanged("explaining");
+        });
+    });
+}
+
+#[test]
+fn a_container_whose_namespace_is_gone_is_said_so() {
+    in_private_with(&["ip"], || {
+        let world = World::new(Case::USUAL);
+        let place = Place::new(&world);
+        tool("ip netns add box");
+        world.linkspan("attach boxed --netns /run/netns/box --network net-1").ok();
+        check_line(
+            &world,
+            "explain two boxed:80",
+            0,
+            "tcp 10.88.1.3 -> 10.88.1.4:80: passes, to container `boxed`",
+        );
+        // Someone holds the namespace still, so that its links stay.
+        let held = NetNs::open("/run/netns/box").unwrap();
+        tool("ip netns delete box");
+        let told = "cannot tell: the network namespace of container `boxed` cannot be opened";
+        check_line(&world, "explain two boxed:80", 0, &format!("tcp 10.88.1.3 -> 10.88.1.4:80: {told}"));
+        check_line(&world, "explain boxed outside", 0, &format!("ping 0.0.0.0 -> 192.0.2.2: {told}"));
+        drop((held, place));
+    });
+}
+
+#[test]
+fn others_work_on_while_it_looks() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let place = Place::new(&world);
+        thread::scope(|scope| {
+            let busy = scope.spawn(|| {
+                for _ in 0..8 {
+                    let member = world.member("three", &place.network);
+                    world.host.detach(member.attachment.id()).unwrap();
+                }
+            });
+            while !busy.is_finished() {
+                let explained = place.explain("two", to_one(&place, Family::V4));
+                assert!(matches!(explained.ways()[0].answer(), Answer::Passes { .. }), "{explained}");
+            }
+        });
     });
 }

@@ -40,6 +40,8 @@ fn dockers_words_are_understood() {
     check("plan run -- true", "ok");
     check("plan attach web --pid 1", "ok");
     check("plan network create web", "ok");
+    check("explain web db:80", "ok");
+    check("explain 198.51.100.7 [fd88::2]:80/udp --json", "ok");
 }
 
 #[test]
@@ -50,6 +52,7 @@ fn what_is_wrong_is_named_in_one_line() {
     check("demmo", "unrecognized subcommand 'demmo'; a similar subcommand exists: 'demo'");
     check("ps --frob", "unexpected argument '--frob' found");
     check("detach", "the following required arguments were not provided: <NAME>...");
+    check("explain web", "the following required arguments were not provided: <TO[:PORT[/PROTO]]>");
     check("attach web", "the following required arguments were not provided: <--netns <PATH>|--pid <PID>>");
     check("attach web --pid 1 --netns /x", "the argument '--pid <PID>' cannot be used with '--netns <PATH>'");
     check("run", "the following required arguments were not provided: <COMMAND>...");

@@ -35,8 +35,8 @@ impl Explanation {
         &self.ways
     }
 
-    /// The steps by which [`Host::reconcile`](crate::Host::reconcile) would make our rules what the records want,
-    /// each a line; empty where they are. Where there are some, the ways may be as they are because of them.
+    /// The steps by which [`Host::reconcile`](crate::Host::reconcile) would make the host what the records say, each a
+    /// line; empty where it is. Where there are some, the ways may be as they are because of what they bring back.
     pub fn repairs(&self) -> &[String] {
         &self.repairs
     }
@@ -159,7 +159,7 @@ impl fmt::Display for Explanation {
         if self.repairs.is_empty() {
             return Ok(());
         }
-        writeln!(f, "our rules are not as on record; mended by: linkspan reconcile")?;
+        writeln!(f, "the host is not as on record; mended by: linkspan reconcile")?;
         self.repairs.iter().try_for_each(|step| writeln!(f, "  {step}"))
     }
 }

@@ -4,13 +4,11 @@ use crate::explain::ends::{Asked, Lack, explain};
 use crate::explain::model::{Machine, Model};
 use crate::explain::{Explanation, Question, Sender, Target};
 use crate::kernel::host::Host;
-use crate::{Attachment, Error, Firewall};
-use linkspan_nat_rules::kernel::Iptables;
+use crate::{Attachment, Error};
 use linkspan_nat_rules::kernel::Others;
-use linkspan_nat_rules::{iptables, nftables};
 use linkspan_netns::NetNs;
 use linkspan_veth_bridge::kernel::{Inside, Links};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
 impl Host {
@@ -46,7 +44,7 @@ impl Host {
     /// As [`explain`](Self::explain), for the first question that is refused.
     pub fn explain_all(&self, questions: &[Question]) -> Result<Vec<Explanation>, Error> {
         let mut model = self.model()?;
-        let repairs = self.repairs()?;
+        let repairs = self.repairs();
         let explained = questions.iter().map(|question| self.explain_by(&mut model, question));
         explained.map(|each| Ok(Explanation { repairs: repairs.clone(), ..each? })).collect()
     }
@@ -73,27 +71,16 @@ impl Host {
         }
     }
 
-    /// The steps by which our rules would be made what the records want, or why they cannot be.
-    fn repairs(&self) -> Result<Vec<String>, Error> {
-        let (wanted, host) = (self.run.rules()?, self.netns.as_fd());
-        let steps = match self.firewall() {
-            Firewall::None => return Ok(Vec::new()),
-            Firewall::Nftables => {
-                let seen = self.rules.look_at_all(host)?;
-                nftables::reconcile(self.instance(), &wanted, &seen).map(|plan| plan.to_string())
-            }
-            Firewall::Iptables => {
-                let seen = Iptables::open_in(self.instance(), host)?.look()?;
-                iptables::plan(self.instance(), &wanted, &seen).map(|plan| plan.to_string())
-            }
-        };
-        let steps = steps.unwrap_or_else(|reason| reason.to_string());
-        Ok(steps.lines().map(str::to_owned).collect())
+    /// The steps by which the host would be made what the records say, or why they are not known.
+    fn repairs(&self) -> Vec<String> {
+        let planned = self.plan_reconcile();
+        let steps = planned.map_or_else(|reason| reason.to_string(), |missing| missing.to_string());
+        steps.lines().map(str::to_owned).collect()
     }
 
     fn model(&self) -> Result<Model, Error> {
         let (networks, attachments) = (self.networks()?, self.attachments()?);
-        let bridges = networks.iter().map(|network| network.link).collect::<std::collections::BTreeSet<_>>();
+        let bridges = networks.iter().map(|network| network.link).collect::<BTreeSet<_>>();
         let loaded = Others::open_in(self.instance(), self.netns.as_fd())?.look()?;
         let survey = self.links(Links::survey)?;
         let host = Machine::new(survey, loaded, bridges.iter().copied());
