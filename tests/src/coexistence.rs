@@ -148,6 +148,7 @@ fn goes_through_life(other: Other) {
         if world.case.firewall == Firewall::Nftables {
             tool("nft delete table inet linkspan");
         }
+        tool(&format!("ip link delete {}", world.host.networks().unwrap()[0].link()));
         step("reconcile");
         Family::BOTH.iter().for_each(|family| _ = reaches(&world.here, web.at(*family, 80)));
         step("run --network net-1 -p 8081:80 -- true");

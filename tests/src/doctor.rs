@@ -1,13 +1,13 @@
 //! What `linkspan doctor` finds on a host that someone else has been at, and what becomes of it once the command that
 //! it prints was run.
 
-use crate::private::{in_private, in_private_with};
+use crate::private::{has_bridge_netfilter, in_private, in_private_with, skip};
 use crate::program::{feed, path_of_linkspan, run, tool};
 use crate::snapshot::Snapshot;
 use crate::strace::{Effect, Fault, broken};
 use crate::traffic::{reaches, reaches_none, serve};
-use crate::world::{Case, Family, Member, World, container, with_each_firewall};
-use linkspan::{Endpoint, Firewall, IfName, NetNs, Publish};
+use crate::world::{Case, Family, Member, World, container, filter_bridges, with_each_firewall};
+use linkspan::{Endpoint, Firewall, IfName, Neighbours, NetNs, Network, Publish};
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
@@ -71,6 +71,7 @@ fn nothing_is_wrong_with_a_host_that_is_as_the_records_say() {
             }
             let before = Snapshot::take();
             assert_eq!(told(world), ["nothing is wrong"]);
+            assert_eq!(world.linkspan("plan reconcile").ok(), "nothing would change\n");
             before.assert_unchanged("a diagnosis");
         });
     });
@@ -115,6 +116,62 @@ fn rules_of_ours_that_someone_removed_are_found() {
             );
             check(world, &found);
             reaches(world.remote(), published(world));
+        });
+    });
+}
+
+#[test]
+fn a_bridge_that_someone_deleted_is_found_and_comes_back_with_its_ports() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let web = web(world);
+            let bridge = world.network(1).link();
+            tool(&format!("ip link delete {bridge}"));
+            let found = told(world).concat();
+            assert!(found.starts_with("wrong: the host differs from the records: create bridge "), "{found}");
+            assert!(
+                found.ends_with(&format!(" more; mended by: {}", command(world, "reconcile"))),
+                "{found}"
+            );
+            check(world, &found);
+            Family::BOTH.iter().for_each(|family| _ = reaches(&world.here, web.at(*family, 80)));
+            reaches(world.remote(), published(world));
+            reaches(web.netns(), published(world));
+        });
+    });
+}
+
+#[test]
+fn bridge_netfilter_that_someone_switched_is_found_and_the_ports_follow_it() {
+    in_private(|| {
+        if !has_bridge_netfilter() {
+            return skip("no bridge netfilter here");
+        }
+        with_each_firewall(|world| {
+            let network = Network::bridge("apart".parse().unwrap()).neighbours(Neighbours::PublishedOnly);
+            let network = network.subnet("10.88.9.0/24".parse().unwrap());
+            let network = world.host.ensure_network(&network).unwrap();
+            let [one, two] = ["one", "two"].map(|name| world.member(name, &network));
+            [&one, &two].iter().for_each(|member| serve(member.netns(), 80));
+            let web = web(world);
+            let ways = [(one.netns(), two.at(Family::V4, 80))];
+            reaches_none(&ways);
+            let found = |flags: &str| {
+                let found = told(world).concat();
+                assert!(found.starts_with("wrong: the host differs from the records: "), "{found}");
+                assert!(found.contains(flags), "{found}");
+                found
+            };
+            filter_bridges(false);
+            // Nothing but the flag keeps them apart there.
+            ways.iter().for_each(|(from, to)| _ = reaches(from, *to));
+            check(world, &found("hairpin off isolated on"));
+            reaches_none(&ways);
+            filter_bridges(true);
+            reaches_none(&[(web.netns(), published(world))]);
+            check(world, &found("hairpin on isolated off"));
+            reaches(web.netns(), published(world));
+            reaches_none(&ways);
         });
     });
 }
@@ -189,6 +246,18 @@ fn a_run_folder_of_another_firewall_is_found() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_is_found() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let web = web(&world);
+        let path = format!("/run/linkspan/attachments/{}", web.attachment.id());
+        fs::write(&path, "").unwrap();
+        let finding = format!("wrong: a record cannot be read: `{path}` is empty or torn");
+        check(&world, &format!("{finding}; mended by: linkspan gc"));
+    });
+}
+
+#[test]
 fn a_missing_program_is_found() {
     in_private(|| {
         with_each_firewall(|world| {
@@ -209,7 +278,10 @@ fn what_stands_in_the_place_of_ours_is_found() {
         let in_the_way = "wrong: the host cannot be made what the records say: ";
         tool(&format!("ip link delete {bridge}"));
         tool(&format!("ip link add {bridge} type ifb"));
-        assert_eq!(told(&world), [format!("{in_the_way}`{bridge}` is a ifb and not a bridge")]);
+        assert_eq!(
+            told(&world),
+            [format!("{in_the_way}cannot plan the links: `{bridge}` is a ifb and not a bridge")]
+        );
         tool(&format!("ip link delete {bridge}"));
         feed("nft -f -", "delete table inet linkspan; add table inet linkspan");
         assert_eq!(told(&world), [format!("{in_the_way}table `inet linkspan` is not ours")]);

@@ -208,7 +208,7 @@ impl World {
 }
 
 /// Switches bridge netfilter on the host of the calling thread.
-fn filter_bridges(on: bool) {
+pub(crate) fn filter_bridges(on: bool) {
     for table in ["ip", "ip6"] {
         let path = format!("/proc/sys/net/bridge/bridge-nf-call-{table}tables");
         fs::write(path, u8::from(on).to_string()).unwrap();

@@ -34,8 +34,8 @@ fn kernel(sight: &Sight) -> Vec<Finding> {
 
 /// Where iptables carries our rules, they stand among those of others: one who took them away is found first.
 fn traffic(sight: &Sight) -> Vec<Finding> {
-    let whole = matches!(&sight.standing, Standing::Lacks(rules, _) if rules.is_empty());
-    match sight.firewall == Firewall::Iptables && !whole {
+    let whole = matches!(&sight.standing, Standing::Lacks(reconciled) if reconciled.rules().is_empty());
+    match sight.asker.firewall == Firewall::Iptables && !whole {
         true => Vec::new(),
         false => traffic::stopped(sight),
     }
@@ -83,17 +83,25 @@ fn routers(sight: &Sight) -> Vec<Finding> {
 }
 
 fn differences(sight: &Sight) -> Vec<Finding> {
-    let (rules, links) = match &sight.standing {
-        Standing::Lacks(rules, links) => (rules.to_string(), links.steps().iter()),
+    let reconciled = match &sight.standing {
+        Standing::Lacks(reconciled) => reconciled,
         Standing::Blocked(problem) => return vec![Finding::wrong(problem.clone(), None)],
     };
     // Forwarding is a finding of its own.
-    let links = links.filter(|step| !matches!(step, Step::EnableForwarding { .. }));
-    let steps: Vec<_> = rules.lines().map(str::to_owned).chain(links.map(ToString::to_string)).collect();
-    if steps.is_empty() {
-        return Vec::new();
-    }
-    vec![Finding::wrong(Problem::Differs { steps }, Some(sight.command("reconcile")))]
+    let forwards = |step: &&Step| matches!(step, Step::EnableForwarding { .. });
+    let forwarding: Vec<_> =
+        reconciled.links().steps().iter().filter(forwards).map(ToString::to_string).collect();
+    let text = reconciled.to_string();
+    let steps = text.lines().map(str::to_owned).filter(|step| !forwarding.contains(step)).collect::<Vec<_>>();
+    let lacks = (!steps.is_empty())
+        .then(|| Finding::wrong(Problem::Differs { steps }, Some(sight.asker.command("reconcile"))));
+    let left = reconciled.left().iter().map(|left| Problem::InTheWay { what: chain(&left.source) });
+    lacks.into_iter().chain(left.map(|problem| Finding::wrong(problem, None))).collect()
+}
+
+/// An error and what is behind it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
 }
 
 /// Rules that nobody needs are among what `reconcile` mends.
@@ -104,6 +112,6 @@ fn garbage(sight: &Sight) -> Vec<Finding> {
     if steps.is_empty() {
         return Vec::new();
     }
-    let mend = Some(sight.command("gc"));
+    let mend = Some(sight.asker.command("gc"));
     vec![Finding { severity: Severity::Doubtful, problem: Problem::Garbage { steps }, mend }]
 }

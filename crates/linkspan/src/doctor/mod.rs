@@ -11,7 +11,7 @@ mod traffic;
 pub(crate) use examine::diagnose;
 pub use promise::{Promise, PublishedPort};
 #[cfg(feature = "kernel")]
-pub(crate) use sight::{Sight, Standing, Uplink, standing, temporary, unwelcome};
+pub(crate) use sight::{Asker, Sight, Standing, Uplink, standing, temporary, unseen};
 
 use crate::NetworkName;
 use linkspan_nat_rules::walk::RuleRef;
@@ -133,6 +133,11 @@ pub enum Problem {
         /// What was expected.
         wanted: String,
     },
+    /// A record is empty, cut off or overwritten, so nothing else can be known.
+    Damaged {
+        /// Which one, and how.
+        what: String,
+    },
     /// The kernel is older than the oldest that is supported.
     KernelTooOld {
         /// Its release, as `uname -r` has it.
@@ -202,6 +207,7 @@ impl fmt::Display for Problem {
             Self::RunFolder { path, what, there, wanted } => {
                 write!(f, "run folder {} belongs to another {what}: {there}, not {wanted}", path.display())
             }
+            Self::Damaged { what } => write!(f, "a record cannot be read: {what}"),
             Self::KernelTooOld { release } => write!(f, "kernel {release} is older than {}", examine::OLDEST),
             Self::Stopped { rule, breaks } => write!(f, "foreign rule {rule} stops {}", Few(breaks)),
             Self::Unknown { rule, breaks } => {

@@ -1,21 +1,18 @@
 //! What was looked at.
 
 use super::{Diagnosis, Finding, Problem};
-use crate::plan::{NetworkRecord, RulesPlan};
-use crate::{Attachment, Error, Firewall, Garbage};
+use crate::plan::NetworkRecord;
+use crate::{Attachment, Error, Firewall, Garbage, Reconciled};
 use linkspan_nat_rules::foreign::Foreign;
 use linkspan_nat_rules::{self as rules, Instance, Ruleset};
-use linkspan_veth_bridge::{self as links, Seen, Snapshot};
+use linkspan_veth_bridge::{Seen, Snapshot};
 use std::io;
 use std::path::PathBuf;
 
 /// All that was looked at.
 #[derive(Debug)]
 pub(crate) struct Sight {
-    pub(crate) instance: Instance,
-    pub(crate) firewall: Firewall,
-    /// The folders that were not the default.
-    pub(crate) folders: [Option<PathBuf>; 2],
+    pub(crate) asker: Asker,
     pub(crate) release: String,
     /// Those that are up.
     pub(crate) networks: Vec<NetworkRecord>,
@@ -32,11 +29,20 @@ pub(crate) struct Sight {
     pub(crate) uplinks: Vec<Uplink>,
 }
 
+/// Whose host it is that is looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub(crate) instance: Instance,
+    pub(crate) firewall: Firewall,
+    /// The run folder and the state folder, where they are not the default.
+    pub(crate) folders: [Option<PathBuf>; 2],
+}
+
 /// How the host stands to the records.
 #[derive(Debug)]
 pub(crate) enum Standing {
     /// This is what `reconcile` would bring back.
-    Lacks(RulesPlan, links::Plan),
+    Lacks(Reconciled),
     /// It can bring back nothing, because of this.
     Blocked(Problem),
 }
@@ -51,19 +57,25 @@ pub(crate) struct Uplink {
     pub(crate) accept_ra: u32,
 }
 
-/// What a host of someone else means for a diagnosis.
+/// What a refusal to look means: a host of someone else, or records that cannot be read, of which `gc` removes some.
 ///
 /// # Errors
 /// Every other refusal is none of the host's, but of looking at it.
 #[cfg(feature = "kernel")]
-pub(crate) fn unwelcome(refused: Error) -> Result<Diagnosis, Error> {
-    match refused {
+pub(crate) fn unseen(
+    asker: &Asker,
+    refused: Error,
+    garbage: Result<Garbage, Error>,
+) -> Result<Diagnosis, Error> {
+    let problem = match refused {
         Error::RunFolder { path, what, there, wanted } => {
-            let problem = Problem::RunFolder { path, what: what.to_owned(), there, wanted };
-            Ok(vec![Finding::wrong(problem, None)].into())
+            Problem::RunFolder { path, what: what.to_owned(), there, wanted }
         }
-        refused => Err(refused),
-    }
+        Error::Records(damage) if damage.is_damage() => Problem::Damaged { what: damage.to_string() },
+        refused => return Err(refused),
+    };
+    let mend = garbage.ok().filter(|garbage| !garbage.damaged().is_empty()).map(|_| asker.command("gc"));
+    Ok(vec![Finding::wrong(problem, mend)].into())
 }
 
 /// What planning to reconcile came to.
@@ -71,20 +83,15 @@ pub(crate) fn unwelcome(refused: Error) -> Result<Diagnosis, Error> {
 /// # Errors
 /// Every refusal that is not of the plan, but of looking.
 #[cfg(feature = "kernel")]
-pub(crate) fn standing(planned: Result<(RulesPlan, links::Plan), Error>) -> Result<Standing, Error> {
-    use crate::Error::{Links, Rules};
+pub(crate) fn standing(planned: Result<Reconciled, Error>) -> Result<Standing, Error> {
+    use crate::Error::Rules;
     Ok(Standing::Blocked(match planned {
-        Ok((rules, links)) => return Ok(Standing::Lacks(rules, links)),
+        Ok(reconciled) => return Ok(Standing::Lacks(reconciled)),
         Err(Rules(rules::Error::Run { program, source })) if source.kind() == io::ErrorKind::NotFound => {
             Problem::ProgramMissing { program: program.to_owned() }
         }
         Err(Rules(
             why @ (rules::Error::ForeignTable { .. } | rules::Error::Layout { .. } | rules::Error::NoIpv6),
-        )) => Problem::InTheWay { what: why.to_string() },
-        Err(Links(
-            why @ (links::Error::NotABridge { .. }
-            | links::Error::NotOurs { .. }
-            | links::Error::NoBridge { .. }),
         )) => Problem::InTheWay { what: why.to_string() },
         Err(refused) => return Err(refused),
     }))
@@ -107,7 +114,9 @@ impl Sight {
         let host = self.settings.bridge_netfilter;
         (if v4 { host.iptables } else { host.ip6tables }) == Some(true)
     }
+}
 
+impl Asker {
     /// The command with these words, for this host.
     pub(super) fn command(&self, words: &str) -> String {
         let mut line = "linkspan".to_owned();

@@ -1,7 +1,7 @@
-use super::sight::{Sight, Standing, Uplink, temporary};
+use super::sight::{Asker, Sight, Standing, Uplink, temporary};
 use super::*;
 use crate::plan::{self, Firewall, RulesPlan};
-use crate::{Attachment, DefinedNetwork, Garbage};
+use crate::{Attachment, DefinedNetwork, Garbage, Reconciled};
 use linkspan_nat_rules::foreign::Foreign;
 use linkspan_nat_rules::{Change, Instance, Ruleset, iptables};
 use linkspan_veth_bridge::{self as links, Link, Route, Seen, Snapshot};
@@ -52,6 +52,12 @@ fn snapshot() -> Snapshot {
     }
 }
 
+/// Nothing but these rules.
+fn lacks(rules: RulesPlan) -> Reconciled {
+    let (rebuilt, containers, left) = (Vec::new(), Vec::new(), Vec::new());
+    Reconciled { rebuilt, rules, links: links::Plan::default(), containers, left }
+}
+
 fn nothing() -> Garbage {
     Garbage {
         unfinished: Vec::new(),
@@ -73,9 +79,7 @@ fn sight() -> Sight {
     let change = Change::new().add_network(network.rules.clone()).publish_all(container().rules().unwrap());
     let forwarding = links::Forwarding { v4: true, v6: Some(true) };
     Sight {
-        instance: Instance::default(),
-        firewall: Firewall::Nftables,
-        folders: [None, None],
+        asker: Asker { instance: Instance::default(), firewall: Firewall::Nftables, folders: [None, None] },
         release: "6.18.0".to_owned(),
         networks: vec![network],
         attachments: vec![container()],
@@ -84,7 +88,7 @@ fn sight() -> Sight {
         snapshot: snapshot(),
         settings: Seen { forwarding, ..Seen::default() },
         foreign: Foreign::new(Instance::default()),
-        standing: Standing::Lacks(RulesPlan::None, links::Plan::default()),
+        standing: Standing::Lacks(lacks(RulesPlan::None)),
         uplinks: Vec::new(),
     }
 }
@@ -169,8 +173,8 @@ fn what_our_iptables_lack_is_told_before_what_others_do() {
         let network = linkspan_nat_rules::Network::new("ls-web".parse().unwrap());
         let wanted = rules.after(&Change::new().add_network(network)).unwrap();
         let plan = iptables::plan(Instance::default(), &wanted, &seen).unwrap();
-        sight.firewall = Firewall::Iptables;
-        sight.standing = Standing::Lacks(RulesPlan::Iptables(plan), links::Plan::default());
+        sight.asker.firewall = Firewall::Iptables;
+        sight.standing = Standing::Lacks(lacks(RulesPlan::Iptables(plan)));
         saved(sight, iptables::Family::V4, POLICY);
     };
     let mut sight = sight();
@@ -190,9 +194,9 @@ fn commands_name_the_host_that_is_looked_at() {
     check(unfinished, &format!("{what} gc"));
     let elsewhere = |sight: &mut Sight| {
         unfinished(sight);
-        sight.instance = "ci".parse().unwrap();
-        sight.firewall = Firewall::None;
-        sight.folders = [Some("/tmp/a run".into()), Some("/tmp/b".into())];
+        sight.asker.instance = "ci".parse().unwrap();
+        sight.asker.firewall = Firewall::None;
+        sight.asker.folders = [Some("/tmp/a run".into()), Some("/tmp/b".into())];
     };
     let options = "--instance ci --firewall none --run-dir '/tmp/a run' --state-dir /tmp/b";
     check(elsewhere, &format!("{what} {options} gc"));

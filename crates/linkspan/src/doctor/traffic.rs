@@ -37,10 +37,10 @@ pub(super) fn stopped(sight: &Sight) -> Vec<Finding> {
 
 /// Our rules as the records want them: what is missing of them is another finding.
 fn rules(sight: &Sight) -> Rules {
-    let rules = match sight.firewall {
-        Firewall::Nftables => Rules::nftables(sight.instance, &sight.rules),
-        Firewall::Iptables => Rules::iptables(sight.instance, &sight.rules),
-        Firewall::None => Rules::none(sight.instance, &sight.rules),
+    let rules = match sight.asker.firewall {
+        Firewall::Nftables => Rules::nftables(sight.asker.instance, &sight.rules),
+        Firewall::Iptables => Rules::iptables(sight.asker.instance, &sight.rules),
+        Firewall::None => Rules::none(sight.asker.instance, &sight.rules),
     };
     rules.with_user_rules(&sight.foreign)
 }

@@ -1,13 +1,12 @@
 //! Looking at all that a diagnosis needs.
 
-use crate::doctor::{Diagnosis, Sight, Standing, Uplink, diagnose, standing, temporary, unwelcome};
+use crate::Error;
+use crate::doctor::{Asker, Diagnosis, Sight, Standing, Uplink, diagnose, standing, temporary, unseen};
 use crate::kernel::host::{Host, read};
-use crate::plan::{self, NetworkRecord, RulesPlan};
-use crate::{Error, Firewall};
+use crate::plan::NetworkRecord;
 use linkspan_nat_rules::kernel::Others;
-use linkspan_nat_rules::nftables;
+use linkspan_veth_bridge::Look;
 use linkspan_veth_bridge::kernel::Links;
-use linkspan_veth_bridge::{self as links, Look};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -30,25 +29,30 @@ impl Host {
     /// [`Error::Records`], [`Error::Links`], [`Error::Rules`] where something cannot be looked at. What is wrong is
     /// no error.
     pub fn doctor(&self) -> Result<Diagnosis, Error> {
-        match self.run.admits(&self.identity) {
-            Ok(true) => Ok(diagnose(&self.sight()?)),
-            // What an older boot left on record says nothing.
-            Ok(false) => Ok(Diagnosis::default()),
-            Err(refused) => unwelcome(refused),
+        match self.sight() {
+            Ok(sight) => Ok(sight.as_ref().map_or_else(Diagnosis::default, diagnose)),
+            Err(refused) => unseen(&self.asker(), refused, self.plan_gc()),
         }
     }
 
-    fn sight(&self) -> Result<Sight, Error> {
+    fn asker(&self) -> Asker {
+        let (instance, firewall) = (self.instance(), self.firewall());
+        Asker { instance, firewall, folders: self.settings.folders() }
+    }
+
+    /// All that a diagnosis needs; `None` after a reboot, when what is on record says nothing.
+    fn sight(&self) -> Result<Option<Sight>, Error> {
+        if !self.run.admits(&self.identity)? {
+            return Ok(None);
+        }
         let (networks, attachments) = (self.networks_up()?, self.attachments()?);
-        let standing = standing(self.lacking(&networks))?;
+        let standing = standing(self.plan_reconcile())?;
         let garbage = match standing {
-            Standing::Lacks(..) => Some(self.plan_gc()?),
+            Standing::Lacks(_) => Some(self.plan_gc()?),
             Standing::Blocked(_) => None,
         };
-        Ok(Sight {
-            instance: self.instance(),
-            firewall: self.firewall(),
-            folders: self.settings.folders(),
+        Ok(Some(Sight {
+            asker: self.asker(),
             release: read(RELEASE)?,
             networks,
             attachments,
@@ -59,7 +63,7 @@ impl Host {
             foreign: Others::open_in(self.instance(), self.netns.as_fd())?.look()?,
             standing,
             uplinks: self.netns.run(uplinks)?,
-        })
+        }))
     }
 
     /// The records of the networks that are up.
@@ -69,28 +73,6 @@ impl Host {
             records.extend(self.run.up.peek_record::<NetworkRecord>(&name)?);
         }
         Ok(records)
-    }
-
-    /// What is missing of the rules, and of the bridges of these networks.
-    fn lacking(&self, networks: &[NetworkRecord]) -> Result<(RulesPlan, links::Plan), Error> {
-        let mut missing = links::Plan::default();
-        for record in networks {
-            let seen = self.links(|door| door.observe(&Look::at_bridge(&record.bridge), None))?;
-            missing = missing.then(plan::bring_up(record, self.settings.forwarding, &seen)?);
-        }
-        Ok((self.missing_rules()?, missing))
-    }
-
-    fn missing_rules(&self) -> Result<RulesPlan, Error> {
-        let wanted = self.run.rules()?;
-        Ok(match self.firewall() {
-            Firewall::None => RulesPlan::None,
-            Firewall::Nftables => {
-                let seen = self.rules.look_at_all(self.netns.as_fd())?;
-                RulesPlan::Nftables(nftables::reconcile(self.instance(), &wanted, &seen)?)
-            }
-            Firewall::Iptables => self.rules.plan_rewrite(self.netns.as_fd(), &wanted)?,
-        })
     }
 }
 
