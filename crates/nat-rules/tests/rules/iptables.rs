@@ -229,6 +229,30 @@ fn the_commands_that_are_named_do_the_same() {
 }
 
 #[test]
+fn counters_of_others_go_on_and_so_do_ours_where_nothing_is_written() {
+    in_private("iptables::counters_of_others_go_on_and_so_do_ours_where_nothing_is_written", || {
+        if !ready() {
+            return;
+        }
+        let web = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+        let web = Ruleset::new().after(&web).unwrap();
+        door().reconcile(&web).unwrap();
+        run("iptables -A FORWARD -s 10.9.9.9/32 -c 5 500 -j ACCEPT");
+        run("iptables -A linkspan-user -s 10.9.9.9/32 -c 6 600 -j ACCEPT");
+        run("iptables -R LINKSPAN-FORWARD 1 -i ls-a -o ls-a -c 7 700 -j ACCEPT");
+        let counted =
+            |counter: &str| run("iptables-save -c").lines().filter(|l| l.starts_with(counter)).count();
+        let port = Change::new().publish(publish(Protocol::Tcp, 80, "10.0.0.2", 80));
+        let published = web.after(&port).unwrap();
+        door().reconcile(&published).unwrap();
+        assert_eq!(["[5:500]", "[6:600]", "[7:700]"].map(counted), [1, 1, 1], "only `nat` was written");
+        let other = Change::new().add_network(network("ls-b", &["10.0.1.0/24"]));
+        door().reconcile(&published.after(&other).unwrap()).unwrap();
+        assert_eq!(["[5:500]", "[6:600]", "[7:700]"].map(counted), [1, 1, 0], "`filter` was written");
+    });
+}
+
+#[test]
 fn thousands_of_ports_are_one_restore() {
     in_private("iptables::thousands_of_ports_are_one_restore", || {
         if !ready() {
