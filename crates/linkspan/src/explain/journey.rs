@@ -1,116 +1,19 @@
 //! A packet under way from machine to machine, and its answer back.
 
-use super::model::{Machine, Model, Plugged};
+mod frames;
+mod spot;
+
+use super::model::{Machine, Model};
 use super::question::Service;
-use super::routing::Stop;
 use super::{Answer, Arrival, Deed, Doubt, Leg, Obstacle, Place, Step, Way};
-use crate::{Attachment, AttachmentId};
+use crate::AttachmentId;
+use frames::{Frame, Holder, is_to_host, stays};
 use linkspan_nat_rules::foreign::{Judgement, judge};
 use linkspan_nat_rules::walk::{Exit, Packet, RuleRef, Verdict, Walk, walk};
-use linkspan_net_types::IfName;
-use std::net::IpAddr;
+pub(crate) use spot::{Edge, End, Spot};
 
 /// So many machines are passed before the routes are taken for a circle.
 const LONGEST: usize = 16;
-
-/// Why a way is not known to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Stopped {
-        by: Obstacle,
-        mend: Option<String>,
-    },
-    Untold(Doubt),
-    /// The inside of this container has to be looked at first.
-    Unseen(AttachmentId),
-}
-
-impl From<Stop> for End {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::By(by) => Self::Stopped { mend: by.mend(), by },
-            Stop::Untold(doubt) => Self::Untold(doubt),
-        }
-    }
-}
-
-impl From<Stop> for Answer {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::By(by) => Self::StoppedBy { mend: by.mend(), by },
-            Stop::Untold(by) => Self::CannotTell { by },
-        }
-    }
-}
-
-impl From<Obstacle> for End {
-    fn from(by: Obstacle) -> Self {
-        Self::from(Stop::By(by))
-    }
-}
-
-/// Where a packet is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Spot<'a> {
-    Host,
-    Inside(&'a Attachment),
-}
-
-impl PartialEq for Spot<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Host, Self::Host) => true,
-            (Self::Inside(one), Self::Inside(other)) => one.id == other.id,
-            _ => false,
-        }
-    }
-}
-
-impl Spot<'_> {
-    pub(crate) fn place(self) -> Place {
-        match self {
-            Self::Host => Place::Host,
-            Self::Inside(of) => Place::Container(of.name.clone()),
-        }
-    }
-}
-
-/// Where a packet begins or ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Edge<'a> {
-    At(Spot<'a>),
-    /// With another machine, behind this link of the host.
-    Outside(IfName),
-}
-
-impl Edge<'_> {
-    fn arrival(self) -> Arrival {
-        match self {
-            Self::At(Spot::Host) => Arrival::Host,
-            Self::At(Spot::Inside(of)) => Arrival::Container(of.name.clone()),
-            Self::Outside(link) => Arrival::Link(link),
-        }
-    }
-}
-
-/// Who has an address on a bridge.
-#[derive(Clone, Copy, Debug)]
-enum Holder<'a> {
-    /// The bridge's own machine.
-    Host,
-    Endpoint(Plugged<'a>),
-    /// Whoever is behind a port that is not on record.
-    Stranger,
-}
-
-/// How a frame came to the host.
-#[derive(Clone, Copy, Debug)]
-struct Frame<'a> {
-    bridge: IfName,
-    /// The port, where it is of a container.
-    port: Option<Plugged<'a>>,
-    to: Holder<'a>,
-}
 
 /// What a machine knows of a connection since its first packet.
 struct Known<'a> {
@@ -292,143 +195,6 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Out of a container by one of its links, to the bridge that the other end is a port of.
-    fn leave_container(&mut self, of: &'a Attachment, link: IfName, walked: &Walk) -> Result<Frame<'a>, End> {
-        let spot = Spot::Inside(of);
-        let (machine, at) = (self.machine(spot)?, spot.place());
-        let routed = machine.routed(&at);
-        if let Ok(route) = routed.sending(walked.target()) {
-            self.note(spot, Deed::Route(route.to_string()));
-        }
-        let Some(endpoint) = of.endpoints.iter().find(|endpoint| endpoint.link == link) else {
-            return Err(End::Untold(Doubt::Link { of: of.name.clone(), link: link.to_string() }));
-        };
-        self.is_up(spot, link.as_str())?;
-        self.is_up(Spot::Host, endpoint.host_link.as_str())?;
-        let missing = || Obstacle::LinkMissing { at: Place::Host, link: endpoint.host_link.to_string() };
-        let master =
-            self.model.host.link(endpoint.host_link.as_str()).and_then(|link| link.master.as_deref());
-        let master = master.ok_or_else(missing)?;
-        let bridge: IfName = master.parse().map_err(|_| missing())?;
-        let port = self.model.plugged(master).find(|plugged| plugged.port == endpoint.host_link);
-        let port = port.ok_or_else(missing)?;
-        self.is_up(Spot::Host, master)?;
-        forwards(&port)?;
-        let next = routed.next_hop(walked.target());
-        let nobody = || Obstacle::Nobody { at: at.clone(), link: link.to_string(), address: next };
-        let to = self.holder(bridge, next)?.ok_or_else(nobody)?;
-        Ok(Frame { bridge, port: Some(port), to })
-    }
-
-    /// Out of the host by one of its links: to an endpoint, or to another machine.
-    fn leave_host(
-        &mut self,
-        link: IfName,
-        walked: &Walk,
-        frame: Option<Frame<'a>>,
-    ) -> Result<Option<Plugged<'a>>, End> {
-        self.is_up(Spot::Host, link.as_str())?;
-        if let Some(frame) = frame.filter(|frame| stays(frame, walked, link)) {
-            return match frame.to {
-                Holder::Endpoint(to) => self.cross(&frame, to).map(Some),
-                Holder::Host | Holder::Stranger => Ok(None),
-            };
-        }
-        let place = Place::Host;
-        let routed = self.model.host.routed(&place);
-        if let Ok(route) = routed.sending(walked.target()) {
-            self.note(Spot::Host, Deed::Route(route.to_string()));
-        }
-        let bridged = self.model.host.link(link.as_str()).is_some_and(|link| link.bridge.is_some());
-        if !bridged || !self.model.bridges.contains(&link) {
-            return Ok(None);
-        }
-        let next = routed.next_hop(walked.target());
-        match self.holder(link, next)? {
-            Some(Holder::Stranger) => Ok(None),
-            Some(Holder::Endpoint(to)) => {
-                forwards(&to)?;
-                match frame.filter(|frame| self.turns_back(frame, walked, link)) {
-                    Some(frame) => self.cross(&frame, to).map(Some),
-                    None => Ok(Some(to)),
-                }
-            }
-            Some(Holder::Host) | None => {
-                let link = link.to_string();
-                Err(Obstacle::Nobody { at: Place::Host, link, address: next }.into())
-            }
-        }
-    }
-
-    /// From port to port of a bridge (`should_deliver` of `net/bridge/br_forward.c`).
-    fn cross(&mut self, frame: &Frame<'a>, to: Plugged<'a>) -> Result<Plugged<'a>, End> {
-        forwards(&to)?;
-        let Some(from) = frame.port else { return Ok(to) };
-        if from.port == to.port && !to.flags.hairpin {
-            return Err(Obstacle::Hairpin { port: to.port.to_string() }.into());
-        }
-        if from.flags.isolated && to.flags.isolated {
-            let ports = [from.port.to_string(), to.port.to_string()];
-            return Err(Obstacle::Isolated { bridge: frame.bridge.to_string(), ports }.into());
-        }
-        let (bridge, from, to_port) = (frame.bridge.to_string(), from.port.to_string(), to.port.to_string());
-        self.note(Spot::Host, Deed::Bridge { bridge, from, to: to_port });
-        Ok(to)
-    }
-
-    /// Whether a packet that was translated while it was a frame never left its bridge.
-    fn turns_back(&self, frame: &Frame<'_>, walked: &Walk, link: IfName) -> bool {
-        frame.bridge == link
-            && walked.target() != walked.packet().target()
-            && self.shows(link, walked.packet().target())
-    }
-
-    /// Who has an address on a bridge.
-    fn holder(&self, bridge: IfName, address: IpAddr) -> Result<Option<Holder<'a>>, End> {
-        let (model, name) = (self.model, bridge.as_str());
-        if model.host.answers_for(address, name) {
-            return Ok(Some(Holder::Host));
-        }
-        let on_record = |plugged: &Plugged<'_>| {
-            plugged.of.endpoints.iter().any(|e| e.addresses.iter().any(|own| own.addr() == address))
-        };
-        let mut plugged: Vec<_> = model.plugged(name).collect();
-        plugged.sort_by_key(|plugged| !on_record(plugged));
-        for endpoint in plugged {
-            let answers = match self.machine(Spot::Inside(endpoint.of)) {
-                Ok(machine) => machine.answers_for(address, endpoint.inside.as_str()),
-                Err(End::Untold(doubt)) if on_record(&endpoint) => return Err(End::Untold(doubt)),
-                Err(End::Untold(_)) => false,
-                Err(end) => return Err(end),
-            };
-            if answers {
-                return Ok(Some(Holder::Endpoint(endpoint)));
-            }
-        }
-        Ok(model.stranger(name).map(|_| Holder::Stranger))
-    }
-
-    fn is_up(&self, spot: Spot<'a>, link: &str) -> Result<(), End> {
-        let (at, name) = (spot.place(), link.to_owned());
-        match self.machine(spot)?.link(link) {
-            Some(link) if link.up => Ok(()),
-            Some(_) => Err(Obstacle::LinkDown { at, link: name }.into()),
-            None => Err(Obstacle::LinkMissing { at, link: name }.into()),
-        }
-    }
-
-    /// Whether the host's packet filter sees the frames of a bridge that carry such an address.
-    fn shows(&self, bridge: IfName, address: IpAddr) -> bool {
-        let own = self.model.host.link(bridge.as_str()).and_then(|link| link.bridge);
-        own.is_some_and(|own| own.of(address) || self.model.host.survey.settings.calls_netfilter.of(address))
-    }
-
-    /// The packet as it comes to the host in a frame, or by a link that has none.
-    fn as_frame(&self, packet: Packet, frame: &Frame<'_>) -> Packet {
-        let (packet, shown) = (packet.from_link(frame.bridge), self.shows(frame.bridge, packet.target()));
-        if is_to_host(frame) { packet.routed(shown) } else { packet.bridged(shown) }
-    }
-
     /// The packet as it leaves a machine.
     fn onward(&self, spot: Spot<'a>, walked: &Walk) -> Result<Packet, End> {
         let place = spot.place();
@@ -493,24 +259,6 @@ impl<'a> Journey<'a> {
         if let Some(address) = source.filter(|source| *source != packet.source()) {
             self.note(spot, Deed::Source { address });
         }
-    }
-}
-
-/// Whether a frame that is not for the host goes on as it came.
-fn stays(frame: &Frame<'_>, walked: &Walk, link: IfName) -> bool {
-    !is_to_host(frame) && frame.bridge == link && walked.target() == walked.packet().target()
-}
-
-const fn is_to_host(frame: &Frame<'_>) -> bool {
-    matches!(frame.to, Holder::Host)
-}
-
-fn forwards(port: &Plugged<'_>) -> Result<(), End> {
-    let name = port.port.to_string();
-    match (port.up, port.flags.forwards) {
-        (true, true) => Ok(()),
-        (false, _) => Err(Obstacle::LinkDown { at: Place::Host, link: name }.into()),
-        (true, false) => Err(Obstacle::PortBlocked { port: name }.into()),
     }
 }
 

@@ -286,3 +286,6 @@ fn label(address: Ipv6Addr) -> u8 {
     let within = |text: &str| text.parse().is_ok_and(|net: IpNet| net.contains(&IpAddr::V6(address)));
     TABLE.iter().find(|(net, _)| within(net)).map_or(1, |(_, label)| *label)
 }
+
+#[cfg(test)]
+mod tests;

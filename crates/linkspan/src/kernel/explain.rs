@@ -18,7 +18,8 @@ impl Host {
     /// It says what is, at the moment it looks: the links, routes and rules that are loaded, whoever loaded them, on
     /// the host and in the containers that the packet meets. It changes nothing, and other operations go on meanwhile.
     /// Whether a program listens at the end is not said, nor what other machines do with the packet: they are taken
-    /// to be there, and to answer from the address that was asked.
+    /// to be there, and to answer from the address that was asked. Neighbours are taken to find each other: rules that
+    /// stop ARP or neighbour discovery (RFC 4861) and nothing else are not seen.
     ///
     /// # Errors
     /// [`Error::NoSuchAttachment`] and [`Error::Ambiguous`] for a container that is not found, [`Error::NoAddress`],
