@@ -2,13 +2,13 @@
 
 use crate::attachment::{Asked, AttachmentRecord, needs_host_ports};
 use crate::claims::{Claim, Claims, Entry, HostPort};
-use crate::kernel::home::{file, network_file};
+use crate::kernel::home::file;
 use crate::kernel::host::Host;
 use crate::kernel::up::network_names;
-use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord, Plan, RulesPlan, Spent};
+use crate::plan::{self, Firewall, NetworkPlan, Plan, RulesPlan, Spent};
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{Owner, Subnet, Wanted};
-use linkspan_nat_rules::{Change, Instance};
+use linkspan_nat_rules::{Change, Instance, Network};
 use linkspan_netns::NetNs;
 use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
@@ -71,7 +71,7 @@ impl Host {
         plan: Option<&Plan>,
     ) -> Result<Attachment, Error> {
         let held = self.hold_up(wanted)?;
-        self.attach_once(&Attempt { netns, wanted, networks: &held.networks, plan })
+        self.attach_once(&Attempt { netns, wanted, networks: &held.networks, rules: &held.rules, plan })
     }
 
     /// Refuses what needs no look at the records.
@@ -203,22 +203,12 @@ impl Host {
         if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
             return Err(Error::Stale);
         }
-        let rules = self.wanted_rules(attempt.networks, &attachment)?;
+        let rules = attempt.rules(&attachment)?;
         record.append(AttachmentRecord { attachment: Some(attachment.clone()), ..record.value().clone() })?;
         self.links(|door| door.apply(&links, Some(&mut inside)).map_err(Error::from))?;
         self.change_rules(&rules)?;
         record.move_to(&self.run.attachments)?;
         Ok(attachment)
-    }
-
-    /// The rules of the ports, and those of the networks wherever someone took them.
-    fn wanted_rules(&self, networks: &[DefinedNetwork], attachment: &Attachment) -> Result<Change, Error> {
-        let mut change = Change::new().publish_all(attachment.rules()?);
-        for network in networks {
-            let record = self.run.up.peek_record::<NetworkRecord>(&network_file(network.id))?;
-            change = record.into_iter().fold(change, |change, record| change.add_network(record.rules));
-        }
-        Ok(change)
     }
 
     /// Leases an address; a dead container that has the wanted one, or the last one, is detached first.
@@ -295,7 +285,7 @@ impl Host {
         self.run.admits(&self.identity)?;
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
-        let attempt = Attempt { netns, wanted, networks: &networks, plan: None };
+        let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], plan: None };
         let mut seen = self.look(&attempt, id, &mut Inside::open(netns.as_fd())?)?;
         let (mut plans, mut change) = (Vec::new(), Change::new());
         for network in &networks {
@@ -344,11 +334,19 @@ struct Attempt<'a> {
     wanted: &'a Container,
     /// Those of the endpoints, in whatever order.
     networks: &'a [DefinedNetwork],
+    /// Of those that are kept up.
+    rules: &'a [Network],
     /// What was planned, where it is to be just that.
     plan: Option<&'a Plan>,
 }
 
 impl<'a> Attempt<'a> {
+    /// The rules of the ports, and those of the networks wherever someone took them.
+    fn rules(&self, attachment: &Attachment) -> Result<Change, Error> {
+        let ports = Change::new().publish_all(attachment.rules()?);
+        Ok(self.rules.iter().cloned().fold(ports, Change::add_network))
+    }
+
     fn claims(&self, ports: &[HostPort]) -> Vec<Claim> {
         let own = [Claim::Name(self.wanted.name().clone()), Claim::Namespace(self.netns.cookie())];
         own.into_iter().chain(ports.iter().copied().map(Claim::Port)).collect()

@@ -31,8 +31,13 @@ pub(crate) struct Defining {
 /// The networks of a container, up and kept so until the locks go.
 pub(crate) struct Held {
     pub(crate) networks: Vec<DefinedNetwork>,
+    /// Their rules, as they are on record until then.
+    pub(crate) rules: Vec<rules::Network>,
     _locks: Vec<Lock>,
 }
+
+/// A network and its rules.
+type OnHost = (DefinedNetwork, rules::Network);
 
 impl Host {
     /// Takes the definitions, and takes back what dead processes left of networks.
@@ -202,31 +207,34 @@ impl Host {
     pub(crate) fn hold_up(&self, wanted: &Container) -> Result<Held, Error> {
         let names = network_names(wanted)?;
         loop {
+            let held: Vec<_> = names.iter().map(|name| self.hold(name)).collect::<Result<_, _>>()?;
+            if let Some(held) = held.into_iter().collect::<Option<Vec<_>>>() {
+                let (records, locks): (Vec<_>, _) = held.into_iter().unzip();
+                let (networks, rules) = records.into_iter().unzip();
+                return Ok(Held { networks, rules, _locks: locks });
+            }
             // Nothing is held while a network is brought up, since whoever holds the definitions may be waiting
             // for one of ours.
             names.iter().try_for_each(|name| self.ensure_up(name))?;
-            let held: Vec<_> = names.iter().map(|name| self.hold(name)).collect::<Result<_, _>>()?;
-            if let Some(held) = held.into_iter().collect::<Option<Vec<_>>>() {
-                let (networks, locks) = held.into_iter().unzip();
-                return Ok(Held { networks, _locks: locks });
-            }
         }
     }
 
     /// Keeps a network up, where it is.
-    fn hold(&self, name: &NetworkName) -> Result<Option<(DefinedNetwork, Lock)>, Error> {
+    fn hold(&self, name: &NetworkName) -> Result<Option<(OnHost, Lock)>, Error> {
         let Some(network) = self.state.find(name)? else { return Ok(None) };
         let shared = self.run.lock_network(network.id, Access::Shared)?;
-        Ok(self.is_up(network.id)?.then_some((network, shared)))
+        let record = self.up_record(network.id)?;
+        Ok(record.map(|record| ((network, record.rules), shared)))
     }
 
-    fn is_up(&self, network: NetworkId) -> Result<bool, Error> {
-        Ok(self.run.up.peek_record::<NetworkRecord>(&network_file(network))?.is_some())
+    /// The record of a network that is up.
+    fn up_record(&self, network: NetworkId) -> Result<Option<NetworkRecord>, Error> {
+        Ok(self.run.up.peek_record(&network_file(network))?)
     }
 
     fn ensure_up(&self, name: &NetworkName) -> Result<(), Error> {
         if let Some(network) = self.state.find(name)?
-            && self.is_up(network.id)?
+            && self.up_record(network.id)?.is_some()
         {
             return Ok(());
         }

@@ -16,6 +16,9 @@ use super::draft::{Draft, Existing};
 use crate::document::{self, Document, MAX_DOCUMENT};
 use crate::{Action, Error, FileName};
 
+/// A record of an attachment with a few ports, in its two phases.
+const USUAL_DOCUMENT: usize = 4096;
+
 /// A folder that is held open, so that it stays the same one whatever becomes of its path.
 ///
 /// It belongs to the caller's user and nobody else may write to it; files in it are made with mode 0600, and no
@@ -258,7 +261,8 @@ impl Folder {
     }
 
     pub(crate) fn read_bounded(&self, name: &FileName, file: &File) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
+        // Room for most documents, which are then read at once: a vector that grows is filled in small parts.
+        let mut bytes = Vec::with_capacity(USUAL_DOCUMENT);
         file.take(MAX_DOCUMENT + 1)
             .read_to_end(&mut bytes)
             .map_err(self.fault(Action::Read, name.as_str()))?;
