@@ -13,7 +13,7 @@ mod quarter;
 mod witness;
 
 use crate::private::in_private;
-use crate::world::{Case, World, everywhere};
+use crate::world::{Case, World, everywhere_by_twos};
 use ask::{Answer, By, Question, ask};
 use cells::{Cell, Promised};
 use linkspan::NetNs;
@@ -33,7 +33,7 @@ fn every_packet_fares_as_promised_and_explained_and_alike_in_every_case() {
     in_private(|| {
         let seen: Mutex<Vec<(Case, Vec<Observed>)>> = Mutex::default();
         let explained: Mutex<Vec<String>> = Mutex::default();
-        everywhere(|world| {
+        everywhere_by_twos(|world| {
             let place = Place::new(world);
             let observed = observe(&place);
             let otherwise = explained::otherwise(&place, &observed);
