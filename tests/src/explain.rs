@@ -330,7 +330,7 @@ fn what_hangs_on_something_unknown_is_named() {
         let place = Place::new(&world);
         load("table inet theirs { chain pass { type filter hook forward priority 10; meta mark 7 drop; } }");
         let explained = place.explain("outside", SocketAddr::new(place.uplink(Family::V4), 8080)).to_string();
-        let told = "cannot tell: what `meta mark 0x07000000 drop` in chain `pass` of table `inet theirs` does is not known";
+        let told = "cannot tell: what `meta mark 0x00000007 drop` in chain `pass` of table `inet theirs` does is not known";
         assert!(explained.contains(told), "{explained}");
         tool("nft delete table inet theirs");
     });
@@ -468,7 +468,7 @@ fn the_command_answers_in_words_and_in_json_and_changes_nothing() {
                 "udp fd88:1::3 -> [fd88:1::2]:7000: passes, to container `one`",
             );
             let json = world.linkspan("explain host one:7000 --json").ok();
-            let first = r#"{"ways":[{"source":"10.88.1.1","target":"10.88.1.2","service":["tcp",7000],"answer":{"passes":{"to":{"container":"one"}}},"leg":"answer","trace":[{"leg":"request","at":"host","what":{"route":"10.88.1.0/24 dev "#;
+            let first = r#"{"ways":[{"source":"10.88.1.1","target":"10.88.1.2","service":{"protocol":"tcp","port":7000},"answer":{"passes":{"to":{"container":"one"}}},"leg":"answer","trace":[{"leg":"request","at":"host","what":{"route":"10.88.1.0/24 dev "#;
             assert!(json.starts_with(first) && json.ends_with("}],\"repairs\":[]}\n"), "{json}");
             let stopped = world.linkspan("explain outside 10.88.1.2:7000");
             assert_eq!(stopped.code(), Some(0), "{stopped}");

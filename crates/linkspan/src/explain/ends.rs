@@ -2,6 +2,7 @@
 
 use super::journey::{Edge, Spot, way};
 use super::model::Model;
+use super::question::Service;
 use super::routing::Routed;
 use super::{Answer, Doubt, Explanation, Leg, Obstacle, Place, Question, Sender, Target, Way};
 use crate::{AttachedEndpoint, Attachment, AttachmentId, Error};
@@ -93,7 +94,7 @@ fn one_way(
             uplink(model, source).map(|link| (Edge::Outside(link), source))
         }
     };
-    let service = question.service();
+    let service = question.service;
     let unsent =
         |source, answer| Way { source, target: to, service, answer, leg: Leg::Request, trace: Vec::new() };
     let (edge, source) = match begun {
@@ -101,7 +102,7 @@ fn one_way(
         Err(answer) => return Ok(unsent(from.unwrap_or_else(|| none(to)), answer)),
     };
     let packet = match service {
-        Some((protocol, port)) => Packet::to_port(source, to, protocol, port),
+        Some(Service { protocol, port }) => Packet::to_port(source, to, protocol, port),
         None => Packet::ping(source, to),
     };
     match packet {

@@ -66,7 +66,10 @@ impl Way {
 
     /// The port that it sends to; `None` for an ICMP echo request.
     pub const fn service(&self) -> Option<(Protocol, Port)> {
-        self.service
+        match self.service {
+            Some(Service { protocol, port }) => Some((protocol, port)),
+            None => None,
+        }
     }
 
     /// What becomes of the packet.
@@ -169,7 +172,7 @@ impl fmt::Display for Way {
         let Self { source, target, answer, leg, trace, .. } = self;
         match self.service {
             None => write!(f, "ping {source} -> {target}: ")?,
-            Some((protocol, port)) => {
+            Some(Service { protocol, port }) => {
                 write!(f, "{protocol} {source} -> {}: ", SocketAddr::new(*target, port.get()))?;
             }
         }

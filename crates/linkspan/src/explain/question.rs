@@ -21,11 +21,15 @@ use std::net::IpAddr;
 pub struct Question {
     from: Sender,
     to: Target,
-    service: Option<Service>,
+    pub(super) service: Option<Service>,
 }
 
-/// A protocol, and a port of the target's.
-pub(super) type Service = (Protocol, Port);
+/// What is asked for of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Service {
+    pub(super) protocol: Protocol,
+    pub(super) port: Port,
+}
 
 /// Who sends the first packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +72,7 @@ impl Question {
     /// Asks for a connection to this port instead.
     #[must_use]
     pub const fn at(mut self, protocol: Protocol, port: Port) -> Self {
-        self.service = Some((protocol, port));
+        self.service = Some(Service { protocol, port });
         self
     }
 
@@ -94,7 +98,10 @@ impl Question {
 
     /// The port that is asked for; `None` for an ICMP echo request.
     pub const fn service(&self) -> Option<(Protocol, Port)> {
-        self.service
+        match self.service {
+            Some(Service { protocol, port }) => Some((protocol, port)),
+            None => None,
+        }
     }
 }
 
@@ -115,7 +122,8 @@ fn split(text: &str) -> Result<(&str, Option<Service>), ParseQuestionError> {
     };
     let (port, protocol) = service.split_once('/').map_or((service, None), |(port, p)| (port, Some(p)));
     let protocol = protocol.map_or(Ok(Protocol::Tcp), str::parse).map_err(ParseQuestionError::Protocol)?;
-    Ok((word, Some((protocol, port.parse().map_err(ParseQuestionError::Port)?))))
+    let port = port.parse().map_err(ParseQuestionError::Port)?;
+    Ok((word, Some(Service { protocol, port })))
 }
 
 fn sender(word: &str) -> Result<Sender, ParseQuestionError> {
@@ -188,7 +196,7 @@ pub enum ParseQuestionError {
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} -> ", self.from)?;
-        match (&self.to, self.service) {
+        match (&self.to, self.service()) {
             (to, None) => to.fmt(f),
             (Target::Address(IpAddr::V6(v6)), Some((protocol, port))) => {
                 write!(f, "[{v6}]:{port}/{protocol}")
