@@ -128,7 +128,7 @@ impl<'a> Ground<'a> {
             promise(Promise::Outside, packet.map(|packet| packet.from_link(bridge)));
         }
         if network.policy.neighbours == Neighbours::Reachable {
-            let filtered = self.sight.is_filtered(one.is_ipv4());
+            let filtered = self.sight.is_filtered(bridge, one.is_ipv4());
             let packet = tcp(one, other, INSIDE);
             promise(Promise::Neighbours, packet.map(|packet| packet.from_link(bridge).bridged(filtered)));
         }

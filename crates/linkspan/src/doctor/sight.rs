@@ -5,7 +5,8 @@ use crate::plan::NetworkRecord;
 use crate::{Attachment, Error, Firewall, Garbage, Reconciled};
 use linkspan_nat_rules::foreign::Foreign;
 use linkspan_nat_rules::{self as rules, Instance, Ruleset};
-use linkspan_veth_bridge::{Seen, Snapshot};
+use linkspan_net_types::IfName;
+use linkspan_veth_bridge::{LinkKind, Seen, Snapshot};
 use std::io;
 use std::path::PathBuf;
 
@@ -109,10 +110,14 @@ pub(crate) fn temporary(line: &str) -> Option<String> {
 }
 
 impl Sight {
-    /// Whether the packet filter sees what bridges forward.
-    pub(super) fn is_filtered(&self, v4: bool) -> bool {
+    /// Whether the packet filter sees what this bridge forwards.
+    pub(super) fn is_filtered(&self, bridge: IfName, v4: bool) -> bool {
         let host = self.settings.bridge_netfilter;
-        (if v4 { host.iptables } else { host.ip6tables }) == Some(true)
+        let own = match self.snapshot.links.get(bridge.as_str()).map(|link| &link.kind) {
+            Some(LinkKind::Bridge(facts)) => facts.calls_iptables,
+            _ => false,
+        };
+        own || (if v4 { host.iptables } else { host.ip6tables }) == Some(true)
     }
 }
 

@@ -161,7 +161,8 @@ impl Loaded {
         if !set.shape().interval {
             return self.elements.get(&Slot { set, key }).copied();
         }
-        let of_set = self.elements.iter().filter(|(slot, _)| slot.set == set);
+        let first = Slot { set, key: Vec::new() };
+        let of_set = self.elements.range(first..).take_while(|(slot, _)| slot.set == set);
         let within = |slot: &Slot| {
             slot.key.len() == key.len()
                 && slot.key.iter().zip(&key).all(|(own, asked)| match (own, asked) {
