@@ -61,4 +61,6 @@ mod readme;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod state_files;
+#[cfg(test)]
 mod trust;

@@ -63,8 +63,12 @@ impl Fault {
     /// The whole story in one line.
     pub(crate) fn line(&self) -> String {
         match self {
-            Self::Refused(Error::LeftBehind { left, refused }) => {
-                one_line(&left_behind(left, refused.as_deref()))
+            Self::Refused(error) => {
+                let line = match error {
+                    Error::LeftBehind { left, refused } => one_line(&left_behind(left, refused.as_deref())),
+                    error => chain(error),
+                };
+                error.remedy().map_or(line.clone(), |remedy| format!("{line}; {remedy}"))
             }
             fault => chain(fault),
         }

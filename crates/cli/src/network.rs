@@ -4,7 +4,9 @@ use crate::args::{NetworkCommand, NetworkCreate};
 use crate::fault::{Fault, note};
 use crate::output::{self, Listed, Output};
 use crate::wish;
-use linkspan::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Host, Mac, NetworkName};
+use linkspan::{
+    Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Host, Mac, NetworkName, Remedy,
+};
 use serde::Serialize;
 
 pub(crate) fn perform(host: &Host, command: &NetworkCommand, out: Output) -> Result<(), Fault> {
@@ -73,12 +75,13 @@ fn members<'a>(network: &NetworkName, attachments: &'a [Attachment]) -> Vec<Memb
 
 /// Finds all before it removes the first one, and says at the end which ones are gone.
 fn remove(host: &Host, wanted: &[String], force: bool, out: Output) -> Result<(), Fault> {
-    let on_record = host.networks()?;
-    let names = wanted.iter().map(|wanted| match find(&on_record, wanted)? {
-        Some(network) => Ok(Some(network.name().clone())),
-        None => absent(wanted, force),
-    });
-    let names = names.collect::<Result<Vec<_>, Fault>>()?;
+    let names = match host.networks() {
+        // One that cannot be read is removed by its name.
+        Err(damaged) if damaged.remedy() == Some(Remedy::RemoveNetwork) => {
+            wanted.iter().map(|wanted| wanted.parse().ok()).collect()
+        }
+        on_record => named(&on_record?, wanted, force)?,
+    };
     let mut removed = Vec::new();
     let done = names.into_iter().flatten().try_for_each(|name| {
         remove_one(host, &name, force)?;
@@ -89,6 +92,19 @@ fn remove(host: &Host, wanted: &[String], force: bool, out: Output) -> Result<()
     let reported = out.report(&lines, &removed);
     done?;
     reported
+}
+
+/// The names of networks that are given by name or id; `None` for those that need not be there.
+fn named(
+    on_record: &[DefinedNetwork],
+    wanted: &[String],
+    force: bool,
+) -> Result<Vec<Option<NetworkName>>, Fault> {
+    let name = |wanted: &String| match find(on_record, wanted)? {
+        Some(network) => Ok(Some(network.name().clone())),
+        None => absent(wanted, force),
+    };
+    wanted.iter().map(name).collect()
 }
 
 fn absent(wanted: &str, force: bool) -> Result<Option<NetworkName>, Fault> {

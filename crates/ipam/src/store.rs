@@ -200,6 +200,16 @@ impl LeaseBook {
         Ok(ledger.lock()?.remove()?)
     }
 
+    /// Removes the book's file, whatever is in it: no address is leased or kept then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Book`].
+    pub fn discard(&self) -> Result<(), Error> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(ledger.discard()?)
+    }
+
     fn locked<T>(&self, act: impl FnOnce(&mut Locked<'_, Leases>) -> Result<T, Error>) -> Result<T, Error> {
         // A panic of `alive` leaves the state as it is on file: changes follow their commit.
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-use crate::claims::HostPort;
+use crate::claims::{Claim, HostPort};
 use crate::mark;
 use crate::network::within;
 use crate::{
@@ -53,6 +53,16 @@ impl Attachment {
     /// Its published ports.
     pub fn published(&self) -> &[Published] {
         &self.published
+    }
+
+    /// What nobody else can have as long as it is attached.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> + '_ {
+        let own = [Claim::Name(self.name.clone()), Claim::Namespace(self.namespace.cookie)];
+        let port = |published: &Published| {
+            let HostSide { address, port } = published.host?;
+            Some(Claim::Port(HostPort { protocol: published.protocol, port, address }))
+        };
+        own.into_iter().chain(self.published.iter().filter_map(port))
     }
 
     /// The rules that its published ports are.

@@ -342,6 +342,22 @@ impl fmt::Display for Residue {
 }
 
 impl Error {
+    /// What mends the file that cannot be read, where that is what was refused.
+    ///
+    /// Files are damaged by others, or by a disk: linkspan replaces a file as a whole, or appends to it and passes over
+    /// what was not written to its end. What cannot be read is never begun anew without being told, since it may say
+    /// who has an address.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Records(refused) | Self::Address(ipam::Error::Book(refused)) => Remedy::of(refused),
+            Self::LeftBehind { left, refused } => {
+                let left = left.iter().find_map(|left| left.source.remedy());
+                left.or_else(|| refused.as_ref().and_then(|refused| refused.remedy()))
+            }
+            _ => None,
+        }
+    }
+
     /// What stayed behind; empty where everything is as it was.
     pub fn left_behind(&self) -> &[Left] {
         match self {
@@ -377,6 +393,39 @@ impl Error {
             }
             refused => Self::LeftBehind { left: stayed, refused: Some(Box::new(refused)) },
         }
+    }
+}
+
+/// What mends a file that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// `Host::reconcile` writes it anew from what the others say.
+    Reconcile,
+    /// `Host::gc` removes it, with the links and rules that it stood for.
+    Collect,
+    /// `Host::reconcile` writes it anew where the network is up; `Host::remove_network` removes it.
+    RemoveNetwork,
+}
+
+impl Remedy {
+    fn of(refused: &records::Error) -> Option<Self> {
+        let folder = refused.path().filter(|_| refused.is_damage())?.parent()?.file_name()?;
+        Some(match folder.to_str()? {
+            "attachments" | "pending" => Self::Collect,
+            "networks" => Self::RemoveNetwork,
+            _ => Self::Reconcile,
+        })
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reconcile => "reconcile writes it anew from what the other files say",
+            Self::Collect => "gc removes it, with the links and rules that it stood for",
+            Self::RemoveNetwork => "reconcile writes it anew where the network is up, network rm removes it",
+        })
     }
 }
 

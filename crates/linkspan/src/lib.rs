@@ -47,7 +47,7 @@ mod view;
 pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
 pub use container::{Container, Endpoint};
 pub use doctor::Diagnosis;
-pub use error::{Error, Left, Residue};
+pub use error::{Error, Left, Remedy, Residue};
 pub use explain::{Answer, Explanation, Question, Sender, Target};
 pub use gc::{Collected, Garbage};
 pub use id::{AttachmentId, NetworkId, ParseIdError};

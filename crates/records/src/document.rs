@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, unknown};
 
 /// The largest document, and the largest record with all its lines: 16 MiB, which is tens of thousands of items.
 pub const MAX_DOCUMENT: u64 = 16 << 20;
@@ -61,6 +62,25 @@ pub(crate) fn encode<T: Document>(value: &T) -> Result<Vec<u8>, Fault> {
         serde_json::to_vec(&Versioned { version: T::VERSION, value }).map_err(Fault::Unwritable)?;
     line.push(b'\n');
     Ok(line)
+}
+
+/// Writes the value as one line, with what another version has put beside it.
+pub(crate) fn encode_with<T: Document>(value: &T, left: &Value) -> Result<Vec<u8>, Fault> {
+    let line = encode(value)?;
+    if left.is_null() {
+        return Ok(line);
+    }
+    let mut document = serde_json::from_slice(&line).map_err(Fault::Unwritable)?;
+    unknown::keep(&mut document, left);
+    let mut line = serde_json::to_vec(&document).map_err(Fault::Unwritable)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// What a document says that its type does not know.
+pub(crate) fn left_of<T: Document>(bytes: &[u8], value: &T) -> Result<Value, Fault> {
+    let understood = serde_json::from_slice(&encode(value)?).map_err(Fault::Unwritable)?;
+    Ok(unknown::beyond(&parse(bytes)?, &understood))
 }
 
 /// Reads what [`encode`] wrote; the line break is optional.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Says why a file or folder could not be used; every variant but [`Error::Name`] names the path.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,29 @@ impl Error {
     #[must_use]
     pub const fn is_damage(&self) -> bool {
         matches!(self, Self::Torn { .. } | Self::Garbage { .. } | Self::Corrupt { .. })
+    }
+}
+
+impl Error {
+    /// The file or folder that it is about; a name that is none has no path.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Name { .. } => None,
+            Self::NotAFolder { path }
+            | Self::NotAFile { path }
+            | Self::Foreign { path, .. }
+            | Self::Exposed { path, .. }
+            | Self::Exists { path }
+            | Self::TooLarge { path, .. }
+            | Self::Torn { path }
+            | Self::Garbage { path, .. }
+            | Self::Version { path, .. }
+            | Self::Corrupt { path, .. }
+            | Self::Unwritable { path, .. }
+            | Self::LineBreak { path }
+            | Self::Io { path, .. } => Some(path),
+        }
     }
 }
 

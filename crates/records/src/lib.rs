@@ -43,6 +43,7 @@ mod line;
 mod name;
 mod state;
 mod store;
+mod unknown;
 
 pub use document::{Document, MAX_DOCUMENT};
 pub use error::{Action, Error};

@@ -176,7 +176,11 @@ impl Host {
     fn lessees(&self) -> Result<Vec<(NetworkId, Vec<AttachmentId>)>, Error> {
         let mut all = Vec::new();
         for network in self.run.books_on_file()? {
-            let owners = self.run.book(network).owners()?;
+            let owners = match self.run.book(network).owners() {
+                // Who has what is not known, so nothing of it is free.
+                Err(linkspan_ipam::Error::Book(refused)) if refused.is_damage() => continue,
+                owners => owners?,
+            };
             all.push((network, owners.iter().filter_map(|owner| owner.as_str().parse().ok()).collect()));
         }
         Ok(all)

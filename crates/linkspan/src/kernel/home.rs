@@ -11,7 +11,7 @@ use linkspan_records::{Access, Document, Durability, FileName, Folder, Ledger, L
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A name of ours as a file's: names and ids are letters, digits, `_`, `.` and `-`, and shorter.
@@ -186,12 +186,14 @@ impl Run {
     }
 
     fn clear(&self) -> Result<(), Error> {
-        for folder in [&self.pending, &self.attachments, &self.up, &self.leases] {
+        for folder in [&self.pending, &self.attachments, &self.up] {
             folder.sweep()?;
             folder.names()?.iter().try_for_each(|name| folder.remove(name).map(drop))?;
         }
+        self.leases.sweep()?;
+        self.books_on_file()?.into_iter().try_for_each(|network| self.book(network).discard())?;
         self.books().clear();
-        Ok(self.root.remove(&file("claims")).map(drop)?)
+        Ok(self.claims().discard()?)
     }
 
     /// The ledger of names, namespaces and ports.
@@ -215,6 +217,32 @@ impl Run {
     /// The networks that there are leases of.
     pub(crate) fn books_on_file(&self) -> Result<Vec<NetworkId>, Error> {
         Ok(self.leases.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
+    }
+
+    /// Removes the ledger of claims, whatever is in it, and says where it was. Nobody else may be at work.
+    pub(crate) fn remove_claims(&self) -> Result<PathBuf, Error> {
+        self.claims().discard()?;
+        Ok(self.root.path().join("claims"))
+    }
+
+    /// Removes the leases of a network, whatever is in their file, and says where it was. Nobody else may be at work.
+    pub(crate) fn remove_book(&self, network: NetworkId) -> Result<PathBuf, Error> {
+        self.book(network).discard()?;
+        Ok(self.leases.path().join(network.to_string()))
+    }
+
+    /// Comes in alone, as [`alone`](Self::alone); where it cannot be read whose folder it is, it is this identity's,
+    /// and the file that says so is returned.
+    pub(crate) fn alone_mending(&self, identity: &Identity) -> Result<(Lock, Option<PathBuf>), Error> {
+        let name = file("host");
+        let alone = self.locks.lock(&name, Access::Exclusive)?;
+        match self.settle_in(identity, &name) {
+            Err(Error::Records(refused)) if refused.is_damage() => {
+                self.root.write(&name, identity, Durability::Memory)?;
+                Ok((alone, Some(self.root.path().join(name.as_str()))))
+            }
+            settled => settled.map(|()| (alone, None)),
+        }
     }
 
     /// Removes what killed writers left.
@@ -327,6 +355,22 @@ impl State {
     /// The same, where nobody has it.
     pub(crate) fn try_lock(&self) -> Result<Option<Lock>, Error> {
         Ok(self.root.try_lock(&file("networks.lock"), Access::Exclusive)?)
+    }
+
+    /// The names of the networks that are defined, readable or not.
+    pub(crate) fn names(&self) -> Result<Vec<NetworkName>, Error> {
+        Ok(self.networks.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
+    }
+
+    /// Where a network is defined.
+    pub(crate) fn path_of(&self, name: &NetworkName) -> PathBuf {
+        self.networks.path().join(name.as_str())
+    }
+
+    /// Removes a definition, whatever it says.
+    pub(crate) fn remove(&self, name: &NetworkName) -> Result<(), Error> {
+        self.networks.remove(&file(name))?;
+        Ok(self.networks.sync()?)
     }
 
     pub(crate) fn find(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {

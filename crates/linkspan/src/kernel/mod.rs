@@ -11,6 +11,7 @@ mod host;
 mod mode;
 mod networks;
 mod ports;
+mod rebuild;
 mod reconcile;
 mod records;
 mod undone;

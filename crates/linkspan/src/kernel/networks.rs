@@ -160,7 +160,13 @@ impl Host {
             return Err(Error::NetworkReserved { name: name.clone() });
         }
         let defining = self.define_alone()?;
-        let there = self.state.find(name)?;
+        let there = match self.state.find(name) {
+            Err(Error::Records(refused)) if refused.is_damage() => match self.take_name_off(name)? {
+                Some(up) => Some(up),
+                None => return Ok(()),
+            },
+            there => there?,
+        };
         let network = there.ok_or_else(|| Error::NoSuchNetwork { name: name.clone() })?;
         let alone = self.run.lock_network(network.id, Access::Exclusive)?;
         self.release_dead_users(network.id)?;

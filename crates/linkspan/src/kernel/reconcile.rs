@@ -9,6 +9,7 @@ use linkspan_nat_rules::nftables;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Look, Seen};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 /// What is missing of the links.
 #[derive(Debug, Default)]
@@ -32,6 +33,10 @@ impl Host {
     /// Makes the rules, the bridges of networks that are up, and the links of attachments what the records say:
     /// addresses, routes, ports of bridges and their flags.
     ///
+    /// Files that are damaged come first, and are written anew from what the others say: claims and leases from the
+    /// attachments, the definition of a network from the record that it is up, that record from the definition, and
+    /// whose folder it is from the caller.
+    ///
     /// It brings back just what is missing, and says what that was; where nothing is, nothing is done. What cannot be
     /// brought back is told ([`Reconciled::left`]), and the rest is. A container whose namespace is gone is left to
     /// [`gc`](Self::gc); where its namespace cannot be found, its links are mended on the host's side. No other
@@ -41,17 +46,19 @@ impl Host {
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::Records`] where a record cannot be
     /// read that nothing else tells of.
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
-        let alone = self.run.alone(&self.identity)?;
-        let done = self.take_back_the_dead().and_then(|_| self.reconcile_alone());
+        let (alone, ours) = self.run.alone_mending(&self.identity)?;
+        let done = self.reconcile_alone(ours);
         let tidied = self.tidy(alone);
         done.and_then(|done| tidied.map(|()| done))
     }
 
-    fn reconcile_alone(&self) -> Result<Reconciled, Error> {
+    fn reconcile_alone(&self, ours: Option<PathBuf>) -> Result<Reconciled, Error> {
+        let rebuilt = ours.into_iter().chain(self.rebuild()?).collect();
+        self.take_back_the_dead()?;
         let (mut undone, rules) = (Undone::default(), self.reconcile_rules()?);
         let missing = self.missing(&mut undone)?;
         let performed = self.bring_back(missing, &mut undone);
-        Ok(told(rules, performed, undone))
+        Ok(Reconciled { rebuilt, ..told(rules, performed, undone) })
     }
 
     fn reconcile_rules(&self) -> Result<RulesPlan, Error> {

@@ -69,7 +69,7 @@ impl Host {
     }
 
     /// What the network is on this host, and what of it is seen.
-    fn draft(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, Seen), Error> {
+    pub(crate) fn draft(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, Seen), Error> {
         let seen = self.links(|links| links.observe(&Look::at(network.link), None))?;
         let uplink = match network.mtu {
             Some(_) => None,

@@ -20,7 +20,9 @@ pub const MAX_LEDGER: u64 = 64 << 20;
 ///
 /// Several processes share it: each [locks](Self::lock) it, reads what the others committed since, and commits its
 /// own. The unfinished commit of a killed process is cut off by the next holder of the lock; anything else that
-/// is not as it was written is [`Error::Corrupt`].
+/// is not as it was written is [`Error::Corrupt`]. A file that is shorter than what was committed, or gone, is
+/// [`Error::Torn`]: the lock file is as long as the ledger was (and holds nothing), so that what others cut off is not
+/// taken for what was never written.
 ///
 /// ```
 /// use linkspan_records::{Folder, Ledger, State};
@@ -73,13 +75,15 @@ impl<S: State> Ledger<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] or [`Error::Version`] for a file that is no ledger of this state,
+    /// [`Error::Corrupt`], [`Error::Torn`] or [`Error::Version`] for a file that is no ledger of this state, or not all
+    /// of it,
     /// [`Error::TooLarge`] above [`MAX_LEDGER`], [`Error::Io`] where the system refuses.
     pub fn lock(&mut self) -> Result<Locked<'_, S>, Error> {
         let held = self.hold()?;
         // Built first, so that the lock is given back when catching up fails.
+        let committed = held.metadata().map_err(self.fault(Action::Lock))?.len();
         let locked = Locked { ledger: self, held: Some(held) };
-        if let Err(error) = locked.ledger.catch_up() {
+        if let Err(error) = locked.ledger.catch_up(committed) {
             locked.ledger.forget();
             return Err(error);
         }
@@ -100,17 +104,31 @@ impl<S: State> Ledger<S> {
         }
     }
 
-    fn catch_up(&mut self) -> Result<(), Error> {
+    /// Removes the ledger's file, whatever is in it: the state begins anew for every process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses.
+    pub fn discard(&mut self) -> Result<(), Error> {
+        let held = self.hold()?;
+        self.forget();
+        held.set_len(0).map_err(self.fault(Action::Write))?;
+        let removed = self.folder.unlink(self.name.as_str());
+        self.idle = held.release();
+        removed.map(drop)
+    }
+
+    fn catch_up(&mut self, committed: u64) -> Result<(), Error> {
         let Some(there) = self.folder.stat(self.name.as_str())? else {
             self.forget();
-            return Ok(());
+            return if committed == 0 { Ok(()) } else { Err(self.torn()) };
         };
         if !self.log.as_ref().is_some_and(|log| log.grew_to(&there)) {
             self.forget();
             let file = self.folder.open_file(self.name.as_str(), OFlag::O_RDWR | OFlag::O_APPEND)?;
             self.log = file.map(Log::of).transpose().map_err(self.fault(Action::Open))?;
         }
-        self.read_to(u64::try_from(there.st_size).unwrap_or(0))
+        self.read_to(u64::try_from(there.st_size).unwrap_or(0), committed)
     }
 
     fn forget(&mut self) {
@@ -119,7 +137,10 @@ impl<S: State> Ledger<S> {
     }
 
     /// Takes in what the file holds beyond its known end, and cuts off what was not written to its end.
-    fn read_to(&mut self, size: u64) -> Result<(), Error> {
+    fn read_to(&mut self, size: u64, committed: u64) -> Result<(), Error> {
+        if size < committed {
+            return Err(self.torn());
+        }
         let Some(log) = self.log.as_ref().filter(|log| log.tail.end < size) else { return Ok(()) };
         let (end, lines) = (log.tail.end, log.lines);
         let len = usize::try_from(size - end).ok().filter(|_| size <= MAX_LEDGER);
@@ -130,6 +151,9 @@ impl<S: State> Ledger<S> {
         let mut numbered = (lines + 1..).zip(&commits.texts);
         if lines == 0 {
             self.check_header(numbered.next().map(|(_, text)| *text), &bytes)?;
+        }
+        if end + (commits.len as u64) < committed {
+            return Err(self.torn());
         }
         let entries = numbered
             .map(|(line, text)| text.parse::<S::Entry>().map_err(|_| self.corrupt(line)))
@@ -180,7 +204,7 @@ impl<S: State> Ledger<S> {
     }
 
     /// Writes the shortest history in place of a long one.
-    fn compact_if_due(&mut self) -> Result<(), Error> {
+    fn compact_if_due(&mut self, held: &Held) -> Result<(), Error> {
         let Some(log) = self.log.as_mut().filter(|log| log.may_be_long()) else { return Ok(()) };
         let entries = self.state.entries();
         if !log.is_long_for(entries.len() as u64) {
@@ -194,9 +218,15 @@ impl<S: State> Ledger<S> {
         let mut compacted = draft.duplicate().and_then(Log::of).map_err(folder.fault(Action::Open, name))?;
         compacted.tail = Tail::at(text.len() as u64);
         compacted.lines = entries.len() as u64 + 1;
+        // Before the shorter file is there: killed in between, the length says less than it could.
+        held.set_len(text.len() as u64).map_err(folder.fault(Action::Write, name))?;
         draft.publish(Existing::Replaced)?;
         self.log = Some(compacted);
         Ok(())
+    }
+
+    fn torn(&self) -> Error {
+        Error::Torn { path: self.folder.path_of(self.name.as_str()) }
     }
 
     fn corrupt(&self, line: u64) -> Error {
@@ -234,8 +264,11 @@ impl<S: State> Locked<'_, S> {
             return Ok(());
         }
         self.ledger.commit(entries)?;
-        // The entries are in: a compaction that fails is left to a later commit.
-        let _ = self.ledger.compact_if_due();
+        // The entries are in: a length or a compaction that fails is left to a later commit.
+        if let Some(held) = &self.held {
+            let _ = held.set_len(self.ledger.log.as_ref().map_or(0, |log| log.tail.end));
+            let _ = self.ledger.compact_if_due(held);
+        }
         Ok(())
     }
 
@@ -246,6 +279,9 @@ impl<S: State> Locked<'_, S> {
     /// [`Error::Io`] where the system refuses.
     pub fn remove(self) -> Result<(), Error> {
         self.ledger.forget();
+        if let Some(held) = &self.held {
+            held.set_len(0).map_err(self.ledger.fault(Action::Write))?;
+        }
         self.ledger.folder.unlink(self.ledger.name.as_str())?;
         // Whoever waits for the lock finds that its file has no name any longer, and starts over.
         self.ledger.folder.unlink(&lock_file(&self.ledger.name))?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use nix::fcntl::{FlockArg, OFlag};
+use serde_json::Value;
 
 use super::draft::{Draft, Existing, rename};
 use super::folder::Folder;
@@ -46,6 +47,8 @@ pub struct Record<T> {
     file: Held,
     tail: Tail,
     value: T,
+    /// What the record says besides, that a newer program put there.
+    left: Value,
 }
 
 /// What [`Folder::take_record`] found.
@@ -71,7 +74,7 @@ impl Folder {
         draft.fill(&line)?;
         let file = draft.publish(Existing::Refused)?;
         let tail = Tail::at(line.len() as u64);
-        Ok(Record { folder: self.clone(), name: name.clone(), file, tail, value })
+        Ok(Record { folder: self.clone(), name: name.clone(), file, tail, value, left: Value::Null })
     }
 
     /// Takes over a record whose owner ended or let go of it, without waiting.
@@ -120,8 +123,8 @@ impl Folder {
     pub fn peek_record<T: Document>(&self, name: &FileName) -> Result<Option<T>, Error> {
         let Some(file) = self.open_record(name, OFlag::O_RDONLY)? else { return Ok(None) };
         let bytes = self.read_bounded(name, &file)?;
-        let (value, _) = last(&bytes).map_err(|fault| fault.at(self.path_of(name.as_str())))?;
-        Ok(Some(value))
+        let read = last(&bytes).and_then(|(line, _)| document::decode(line));
+        Ok(Some(read.map_err(|fault| fault.at(self.path_of(name.as_str())))?))
     }
 
     fn open_record(&self, name: &FileName, flags: OFlag) -> Result<Option<File>, Error> {
@@ -130,13 +133,14 @@ impl Folder {
 }
 
 impl<T: Document> Record<T> {
-    /// Appends the next phase, which holds from then on.
+    /// Appends the next phase, which holds from then on. Members that a newer program wrote are kept.
     ///
     /// # Errors
     ///
     /// As [`Folder::write`]; the phase before still holds then.
     pub fn append(&mut self, value: T) -> Result<(), Error> {
-        let line = self.folder.encode(&self.name, &value)?;
+        let line = document::encode_with(&value, &self.left);
+        let line = line.map_err(|fault| fault.at(self.folder.path_of(self.name.as_str())))?;
         if self.tail.end + line.len() as u64 > MAX_DOCUMENT {
             return Err(self.folder.too_large(&self.name));
         }
@@ -148,10 +152,15 @@ impl<T: Document> Record<T> {
 
     fn resume(folder: &Folder, name: &FileName, file: Held) -> Result<Self, Error> {
         let bytes = folder.read_bounded(name, &file)?;
-        let (value, end) = last(&bytes).map_err(|fault| fault.at(folder.path_of(name.as_str())))?;
+        let read = last(&bytes).and_then(|(line, end)| {
+            let value = document::decode(line)?;
+            let left = document::left_of(line, &value)?;
+            Ok((value, left, end))
+        });
+        let (value, left, end) = read.map_err(|fault| fault.at(folder.path_of(name.as_str())))?;
         let tail = Tail::cut(&file, end as u64, bytes.len() as u64)
             .map_err(folder.fault(Action::Write, name.as_str()))?;
-        Ok(Self { folder: folder.clone(), name: name.clone(), file, tail, value })
+        Ok(Self { folder: folder.clone(), name: name.clone(), file, tail, value, left })
     }
 }
 
@@ -192,9 +201,9 @@ impl<T> Record<T> {
     }
 }
 
-/// Reads the last whole line and says where it ends.
-fn last<T: Document>(bytes: &[u8]) -> Result<(T, usize), Fault> {
+/// The last whole line, and where it ends.
+fn last(bytes: &[u8]) -> Result<(&[u8], usize), Fault> {
     let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Err(Fault::Torn) };
     let start = bytes[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |before| before + 1);
-    Ok((document::decode(&bytes[start..end])?, end + 1))
+    Ok((&bytes[start..end], end + 1))
 }

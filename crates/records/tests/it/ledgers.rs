@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::str::FromStr;
 
 use linkspan_records::{Error, Folder, Ledger, State};
@@ -240,6 +241,10 @@ fn an_error_gives_the_lock_back() {
     assert_eq!(state(&folder).0, BTreeMap::from([('a', 1)]));
 }
 
+fn resize(path: &Path, len: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
 proptest! {
     #[test]
     fn a_ledger_that_is_opened_again_has_the_same_state(commits in commits()) {
@@ -274,13 +279,43 @@ proptest! {
         }
         let len = usize::try_from(fs::metadata(&path).unwrap().len() - before).unwrap();
         let cut = before + u64::try_from(cut.index(len)).unwrap();
-        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(cut).unwrap();
+        // A writer that is killed while it writes has not come to note how long the ledger is.
+        resize(&path, cut);
+        resize(&scratch.path().join(".board.lock"), before);
 
         assert_eq!(reader.lock().unwrap().state(), &expected);
         assert_eq!(fs::metadata(&path).unwrap().len(), before, "the torn tail is cut");
         reader.lock().unwrap().commit(&[Mark::Set('z', 1)]).unwrap();
         expected.apply(&Mark::Set('z', 1));
         assert_eq!(state(&folder), expected);
+    }
+
+    #[test]
+    fn what_was_committed_is_missed_wherever_it_is_cut_off(
+        commits in commits(),
+        cut in any::<prop::sample::Index>(),
+        aware: bool,
+    ) {
+        let scratch = Scratch::create();
+        let folder = scratch.folder();
+        let path = scratch.path().join("board");
+        let (mut writer, mut reader) = (board(&folder), board(&folder));
+        writer.lock().unwrap().commit(&[Mark::Set('a', 1)]).unwrap();
+        for commit in &commits {
+            writer.lock().unwrap().commit(commit).unwrap();
+        }
+        if aware {
+            drop(reader.lock().unwrap());
+        }
+        let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+        resize(&path, u64::try_from(cut.index(len)).unwrap());
+        for ledger in [&mut writer, &mut reader] {
+            assert!(matches!(ledger.lock(), Err(Error::Torn { .. } | Error::Corrupt { .. })));
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(reader.lock(), Err(Error::Torn { .. })));
+        reader.discard().unwrap();
+        assert_eq!(writer.lock().unwrap().state(), &Board::default());
     }
 
     #[test]

@@ -139,3 +139,17 @@ proptest! {
         assert_eq!(fs::metadata(&path).unwrap().len(), before, "the torn tail is cut");
     }
 }
+
+#[test]
+fn members_that_a_newer_program_wrote_are_kept() {
+    let scratch = Scratch::create();
+    let folder = scratch.folder();
+    drop(folder.create_record(&name("web"), note("claimed")).unwrap());
+    let path = scratch.path().join("web");
+    let line = fs::read_to_string(&path).unwrap().replace("\"version\":1", "\"version\":1,\"later\":[7]");
+    fs::write(&path, line).unwrap();
+    taken(&folder).append(note("linked")).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("\"later\":[7]") && last.contains("linked"), "{last}");
+}

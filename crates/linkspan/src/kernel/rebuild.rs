@@ -1,0 +1,142 @@
+//! Writing anew the files that cannot be read, from what the others say.
+//!
+//! Claims and leases are what the attachments say of themselves, the record of a network that is up is what its
+//! definition says, and the other way round. Nothing but its own record tells of an attachment.
+
+use crate::Error;
+use crate::attachment::AttachmentRecord;
+use crate::claims::Entry;
+use crate::kernel::attach::owner;
+use crate::kernel::home::network_of;
+use crate::kernel::host::Host;
+use crate::plan::NetworkRecord;
+use crate::{Attachment, DefinedNetwork, NetworkId};
+use linkspan_ipam::Wanted;
+use std::path::PathBuf;
+
+impl Host {
+    /// Rebuilds what is damaged, and says what that was. Nobody else may be at work.
+    ///
+    /// # Errors
+    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up.
+    pub(crate) fn rebuild(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut rebuilt = self.rebuild_definitions()?;
+        rebuilt.extend(self.rebuild_up()?);
+        rebuilt.extend(self.rebuild_claims()?);
+        rebuilt.extend(self.rebuild_leases()?);
+        Ok(rebuilt)
+    }
+
+    fn rebuild_definitions(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut rebuilt = Vec::new();
+        for name in self.state.names()? {
+            let Some(damage) = damage(self.state.find(&name))? else { continue };
+            let network = self.readable_up()?.into_iter().find(|network| network.name == name);
+            self.state.define(&network.ok_or(Error::Records(damage))?)?;
+            rebuilt.push(self.state.path_of(&name));
+        }
+        Ok(rebuilt)
+    }
+
+    /// The networks whose records say that they are up, but for damaged ones.
+    fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
+        let mut networks = Vec::new();
+        for name in self.run.up.names()? {
+            if let Ok(Some(record)) = self.run.up.peek_record::<NetworkRecord>(&name) {
+                networks.push(record.network);
+            }
+        }
+        Ok(networks)
+    }
+
+    fn rebuild_up(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut rebuilt = Vec::new();
+        for name in self.run.up.names()? {
+            let read = self.run.up.peek_record::<NetworkRecord>(&name).map_err(Error::from);
+            let Some(damage) = damage(read)? else { continue };
+            let network = self.state.all()?.into_iter().find(|network| Some(network.id) == network_of(&name));
+            let (draft, _) = self.draft(&network.ok_or(Error::Records(damage))?)?;
+            self.run.up.remove(&name)?;
+            drop(self.run.up.create_record(&name, draft)?);
+            rebuilt.push(self.run.up.path().join(name.as_str()));
+        }
+        Ok(rebuilt)
+    }
+
+    fn rebuild_claims(&self) -> Result<Option<PathBuf>, Error> {
+        let read = self.run.claims().lock().map(drop).map_err(Error::from);
+        let Some(_) = damage(read)? else { return Ok(None) };
+        let all = self.every_attachment()?;
+        let claimed = |attachment: &Attachment| -> Vec<_> {
+            attachment.claims().map(|claim| Entry::Claimed(attachment.id, claim)).collect()
+        };
+        let entries: Vec<_> = all.iter().flat_map(claimed).collect();
+        let path = self.run.remove_claims()?;
+        self.run.claims().lock()?.commit(&entries)?;
+        Ok(Some(path))
+    }
+
+    fn rebuild_leases(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut rebuilt = Vec::new();
+        for network in self.run.books_on_file()? {
+            let read = self.run.book(network).owners().map_err(Error::from);
+            let Some(_) = damage(read)? else { continue };
+            let all = self.every_attachment()?;
+            rebuilt.push(self.run.remove_book(network)?);
+            all.iter().try_for_each(|attachment| self.lease_again(network, attachment))?;
+        }
+        Ok(rebuilt)
+    }
+
+    /// Notes the addresses that an attachment has on a network.
+    fn lease_again(&self, network: NetworkId, attachment: &Attachment) -> Result<(), Error> {
+        let defined = self.state.all()?.into_iter().find(|defined| defined.id == network);
+        let on_it = attachment.endpoints.iter().filter(|endpoint| endpoint.network_id == network);
+        for address in on_it.flat_map(|endpoint| &endpoint.addresses) {
+            let Some(subnet) = defined.as_ref().and_then(|defined| defined.subnet_of(address.addr())) else {
+                continue;
+            };
+            let wanted = Wanted::This(address.addr());
+            self.run.book(network).lease(subnet, &owner(attachment.id), wanted, &mut |_| true)?;
+        }
+        Ok(())
+    }
+
+    /// Every attachment, be it confirmed or begun.
+    ///
+    /// # Errors
+    /// [`Error::Records`] where the record of one cannot be read: what it has would be given to another.
+    fn every_attachment(&self) -> Result<Vec<Attachment>, Error> {
+        let mut all = Vec::new();
+        for folder in [&self.run.pending, &self.run.attachments] {
+            for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
+                let record = folder.peek_record::<AttachmentRecord>(name)?;
+                all.extend(record.and_then(|record| record.attachment));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes a definition that cannot be read, with what is up of its network.
+    pub(crate) fn take_name_off(&self, name: &crate::NetworkName) -> Result<Option<DefinedNetwork>, Error> {
+        let up = self.readable_up()?.into_iter().find(|network| network.name == *name);
+        match &up {
+            Some(network) => self.state.define(network)?,
+            None => self.state.remove(name)?,
+        }
+        Ok(up)
+    }
+}
+
+/// The damage that kept something from being read; any other refusal is passed on.
+fn damage<T>(read: Result<T, Error>) -> Result<Option<linkspan_records::Error>, Error> {
+    match read {
+        Ok(_) => Ok(None),
+        Err(Error::Records(damage) | Error::Address(linkspan_ipam::Error::Book(damage)))
+            if damage.is_damage() =>
+        {
+            Ok(Some(damage))
+        }
+        Err(refused) => Err(refused),
+    }
+}
