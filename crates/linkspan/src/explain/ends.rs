@@ -237,8 +237,11 @@ fn host_address(model: &Model, start: Start<'_>, asked: &Asked<'_>, v4: bool) ->
                 Sender::Outside(Some(address)) => *address,
                 _ => beyond(model, v4),
             };
-            let link = uplink(model, source).ok()?;
-            host(model).own(link, source).filter(|own| own.is_ipv4() == v4)
+            match uplink(model, source) {
+                Ok(link) => host(model).own(link, source).filter(|own| own.is_ipv4() == v4),
+                // That nobody comes in is the answer, and it needs an address to be the answer for.
+                Err(_) => outer_address(model, v4),
+            }
         }
         Start::At(Spot::Inside(of)) => {
             let gateway =
@@ -249,6 +252,14 @@ fn host_address(model: &Model, start: Start<'_>, asked: &Asked<'_>, v4: bool) ->
             gateway.copied().or_else(bridge).or_else(outer).filter(|_| known)
         }
     }
+}
+
+/// An address of the host that no network of ours has.
+fn outer_address(model: &Model, v4: bool) -> Option<IpAddr> {
+    let is_outer = |link: &str| model.bridges.iter().all(|bridge| bridge.as_str() != link);
+    let fits = |address: IpAddr| address.is_ipv4() == v4 && !address.is_loopback() && !is_link_local(address);
+    let mut own = model.host.survey.addresses.iter();
+    own.find(|own| is_outer(&own.link) && fits(own.address)).map(|own| own.address)
 }
 
 const fn is_link_local(address: IpAddr) -> bool {

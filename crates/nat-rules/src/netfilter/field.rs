@@ -335,10 +335,10 @@ impl Sight<'_> {
     }
 
     const fn is_tracked(&self) -> bool {
-        self.priority > priority::CONNECTIONS
+        self.priority > priority::CONNECTIONS || self.stage.again
     }
 
-    /// Before connection tracking, a packet is of no connection.
+    /// Before connection tracking, a packet is of no connection, unless it was tracked on its way out.
     const fn state(&self) -> u32 {
         match self.stage.state {
             _ if !self.is_tracked() => ct::INVALID,
@@ -401,7 +401,7 @@ fn transport(stage: &Stage) -> Vec<Byte> {
             let mut header = [port(source), port(target)].concat();
             if stage.protocol() == 6 {
                 header.resize(13, Byte::UNKNOWN);
-                header.push(flags(stage.state));
+                header.push(flags(stage));
             }
             header
         }
@@ -424,10 +424,11 @@ fn port(port: Option<Port>) -> [Byte; 2] {
     port.map_or(chosen, |port| port.get().to_be_bytes().map(Byte::new))
 }
 
-/// The flags of TCP: the first packet has SYN and no other, all others have ACK.
-const fn flags(state: State) -> Byte {
-    match state {
-        State::New => Byte::new(0x02),
-        State::Established | State::Related => Byte { value: 0x10, known: 0x10 },
+/// The flags of TCP: the first packet has SYN and no other, what answers it SYN and ACK, all others have ACK.
+const fn flags(stage: &Stage) -> Byte {
+    match (stage.state, stage.answers) {
+        (State::New, _) => Byte::new(0x02),
+        (State::Established, true) => Byte::new(0x12),
+        (State::Established | State::Related, _) => Byte { value: 0x10, known: 0x10 },
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Stage {
     pub(crate) reversed: bool,
     /// The host sends it.
     pub(crate) from_host: bool,
+    /// It comes in by the loopback link, and its connection is known since it went out.
+    pub(crate) again: bool,
     /// The kernel asks chains of type `nat`: it does so once for the target and once for the source of a
     /// connection's first packet.
     pub(crate) asks_nat: bool,

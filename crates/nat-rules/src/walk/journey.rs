@@ -112,9 +112,14 @@ impl<'a> Journey<'a> {
     }
 
     /// What is translated while it is a frame, to a target behind the same bridge, does not leave the bridge
-    /// (`br_nf_pre_routing_finish` of `net/bridge/br_netfilter_hooks.c`).
+    /// (`br_nf_pre_routing_finish` of `net/bridge/br_netfilter_hooks.c`); of IPv4 only where it would be passed on.
     fn is_turned_back(&self, link: IfName) -> bool {
-        self.target != self.packet.target && self.routing.route(self.target) == Route::Link(link)
+        let route = match self.target {
+            IpAddr::V4(_) => self.routing.arriving(link, self.packet.source, self.target),
+            IpAddr::V6(_) => None,
+        };
+        let route = route.unwrap_or_else(|| self.routing.route(self.target));
+        self.target != self.packet.target && route == Route::Link(link)
     }
 
     fn take(&mut self, link: IfName) -> Result<Exit, Verdict> {
@@ -157,7 +162,8 @@ impl<'a> Journey<'a> {
         }
         self.frame(At(Hook::Postrouting, Link::Absent, Link::Unknown))?;
         if filtered {
-            self.hide(At(Hook::Postrouting, bridge, bridge))?;
+            // `br_nf_post_routing` does not say by which link it came.
+            self.hide(At(Hook::Postrouting, Link::Absent, bridge))?;
         }
         Ok(Exit::Link(link))
     }
@@ -291,6 +297,7 @@ impl<'a> Journey<'a> {
             to_host: self.routing.route(self.target) == Route::Host,
             reversed: self.is_reversed(),
             from_host: self.packet.from.is_none(),
+            again: self.packet.from.is_none() && matches!(hook, Hook::Prerouting | Hook::Input),
             asks_nat,
         }
     }

@@ -112,11 +112,15 @@ impl Walk {
         &self.packet
     }
 
-    /// Its source when it comes out, where that is known: a masqueraded one is by the link it leaves by.
+    /// Its source when it comes out, where that is known: a masqueraded one is by the link it leaves by, which
+    /// is the loopback link of what the host sends to itself.
     pub fn sent_from(&self, routing: &dyn Routing) -> Option<IpAddr> {
         match (self.source, &self.verdict) {
             (Source::Kept(source) | Source::Translated(source), _) => Some(source),
             (Source::Masqueraded, Verdict::Passes(Exit::Link(link))) => routing.own(*link, self.target),
+            (Source::Masqueraded, Verdict::Passes(Exit::Host)) => {
+                routing.own("lo".parse().ok()?, self.target)
+            }
             (Source::Masqueraded, _) => None,
         }
     }

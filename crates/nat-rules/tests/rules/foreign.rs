@@ -294,6 +294,45 @@ fn raw_rules_see_the_target_before_it_is_translated() {
 }
 
 #[test]
+fn the_first_answer_of_tcp_is_known_by_its_flags() {
+    let judged = |rule: &str| {
+        let text = format!("*filter\n:FORWARD ACCEPT [0:0]\n{rule}\nCOMMIT\n");
+        let rules = Rules::nftables(Instance::default(), &web());
+        let answer = walk(&rules, &parse(INWARD), &routes()).answer(&routes()).unwrap();
+        let foreign = Foreign::new(Instance::default()).with_saved(Family::V4, &text);
+        judge(&foreign, &walk(&rules, &answer, &routes()))
+    };
+    let flags = |set: &str| judged(&format!("-A FORWARD -p tcp -m tcp --tcp-flags SYN,ACK {set} -j DROP"));
+    assert!(matches!(flags("SYN,ACK"), Judgement::StoppedBy { .. }));
+    assert_eq!(flags("ACK"), Judgement::Passes);
+    assert_eq!(flags("SYN"), Judgement::Passes);
+}
+
+#[test]
+fn what_the_host_sends_to_itself_is_known_when_it_comes_in() {
+    let raw =
+        "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n";
+    check_text(raw, "tcp 192.0.2.1 -> 192.0.2.1:443", "passes");
+    let stopped = "stopped by `-A PREROUTING -m conntrack --ctstate INVALID -j DROP` in chain `PREROUTING` of table `iptables raw`";
+    let mend = "mended by: iptables -t raw -I PREROUTING -i ls-web -j ACCEPT";
+    check_text(raw, OUTWARD, &format!("{stopped}; {mend}"));
+}
+
+#[test]
+fn the_last_hook_of_a_bridged_frame_does_not_say_where_it_came_from() {
+    let mangle = |rule: &str| format!("*mangle\n:POSTROUTING ACCEPT [0:0]\n{rule}\nCOMMIT\n");
+    let rule = "-A POSTROUTING -i ls-web -j DROP";
+    check_text(&mangle(rule), NEIGHBOUR, "passes");
+    check_text(
+        &mangle(rule),
+        OUTWARD,
+        &format!(
+            "stopped by `{rule}` in chain `POSTROUTING` of table `iptables mangle`; mended by: iptables -t mangle -I POSTROUTING -o eth0 -p tcp --dport 443 -j ACCEPT"
+        ),
+    );
+}
+
+#[test]
 fn a_name_cannot_become_a_command() {
     let lines = ":FORWARD ACCEPT [0:0]\n:$(reboot) - [0:0]\n-A FORWARD -j $(reboot)\n-A $(reboot) -j DROP";
     check(

@@ -300,3 +300,52 @@ fn the_rule_that_decides_is_named() {
         "stopped by `drop` in chain `to_routed` of table `inet linkspan`",
     );
 }
+
+#[test]
+fn what_the_host_sends_to_a_gateway_of_its_own_is_answered() {
+    let rules =
+        Change::new().add_network(Network::new(link("ls-1")).with_subnet("10.0.1.0/24".parse().unwrap()));
+    let rules = Rules::nftables(LINKSPAN(), &Ruleset::new().after(&rules).unwrap());
+    let routes = routes().with_link(link("lo"), "127.0.0.1/8".parse().unwrap());
+    let asked = walk(&rules, &parse("tcp 10.0.1.1 -> 10.0.1.1:80"), &routes);
+    assert_eq!((asked.verdict(), asked.source()), (&Verdict::Passes(Exit::Host), Source::Masqueraded));
+    let answer = walk(&rules, &asked.answer(&routes).unwrap(), &routes);
+    assert_eq!(answer.verdict(), &Verdict::Passes(Exit::Host));
+}
+
+/// Routes of a host that passes nothing on.
+struct Closed(Routes);
+
+impl Routing for Closed {
+    fn route(&self, target: IpAddr) -> Route {
+        self.0.route(target)
+    }
+
+    fn own(&self, link: IfName, target: IpAddr) -> Option<IpAddr> {
+        self.0.own(link, target)
+    }
+
+    fn arriving(&self, _: IfName, _: IpAddr, target: IpAddr) -> Option<Route> {
+        Some(self.0.route(target)).filter(|route| *route == Route::Host).or(Some(Route::Nowhere))
+    }
+}
+
+#[test]
+fn a_frame_of_ipv4_that_is_led_to_its_own_bridge_needs_forwarding() {
+    let (own, at) = (["10.0.1.2", "fd00:1::2"], ["10.0.1.1:8080", "[fd00:1::1]:8080"]);
+    let subnets = ["10.0.1.0/24", "fd00:1::/64"].map(|subnet| subnet.parse().unwrap());
+    let network = subnets.into_iter().fold(Network::new(link("ls-1")), Network::with_subnet);
+    let published = own
+        .map(|to| Publish::nat(Protocol::Tcp, port(8080), Destination::new(to.parse().unwrap(), port(80))));
+    let change = published.into_iter().fold(Change::new().add_network(network), Change::publish);
+    let rules = Rules::nftables(LINKSPAN(), &Ruleset::new().after(&change).unwrap());
+    let verdicts = |routes: &dyn Routing| {
+        [0, 1].map(|n| {
+            let packet = parse(&format!("tcp {} -> {} from ls-1", own[n], at[n])).routed(true);
+            walk(&rules, &packet, routes).verdict().clone()
+        })
+    };
+    let turned = Verdict::Passes(Exit::Link(link("ls-1")));
+    assert_eq!(verdicts(&routes()), [turned.clone(), turned.clone()]);
+    assert_eq!(verdicts(&Closed(routes())), [Verdict::NoRoute(own[0].parse().unwrap()), turned]);
+}
