@@ -315,7 +315,6 @@ impl Sight<'_> {
             // RTN_LOCAL and RTN_UNICAST.
             Field::TargetType if stage.target.is_multicast() => known(5u32.to_ne_bytes()),
             Field::TargetType => known(if stage.to_host { 2u32 } else { 1 }.to_ne_bytes()),
-            Field::SourceType if stage.source.is_none() => vec![Byte::UNKNOWN; 4],
             Field::SourceType => known(if stage.from_host { 2u32 } else { 1 }.to_ne_bytes()),
             Field::ReversePath => known([u8::from(stage.reversed), 0, 0, 0]),
             Field::Constant(bytes) => known(bytes.iter().copied()),

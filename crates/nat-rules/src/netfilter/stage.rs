@@ -65,7 +65,7 @@ pub(crate) struct Stage {
     pub(crate) to_host: bool,
     /// The way back to its source is the link by which it came.
     pub(crate) reversed: bool,
-    /// The host sends it.
+    /// The source is an address of the host's own.
     pub(crate) from_host: bool,
     /// It comes in by the loopback link, and its connection is known since it went out.
     pub(crate) again: bool,

@@ -20,6 +20,8 @@ pub(super) struct Journey<'a> {
     packet: Packet,
     /// What is left of it to be known and done.
     source: Source,
+    /// What it was masqueraded with, where that is known.
+    masqueraded: Option<IpAddr>,
     target: IpAddr,
     carried: Carried,
     published: bool,
@@ -44,6 +46,7 @@ impl<'a> Journey<'a> {
             routing,
             packet: *packet,
             source: Source::Kept(source),
+            masqueraded: None,
             target,
             carried,
             published: connection.published,
@@ -234,7 +237,11 @@ impl<'a> Journey<'a> {
         let asks = self.packet.connection.state == State::New;
         let translation = self.see(at, BEFORE_SOURCE, asks)?;
         match translation {
-            Some(Nat::Masquerade) => self.source = Source::Masqueraded,
+            Some(Nat::Masquerade) => {
+                let At(_, _, output) = at;
+                self.source = Source::Masqueraded;
+                self.masqueraded = output.name().and_then(|link| self.routing.own(link, self.target));
+            }
             Some(Nat::Source(Some(source))) => self.source = Source::Translated(source),
             _ => {}
         }
@@ -278,16 +285,17 @@ impl<'a> Journey<'a> {
 
     fn stage(&self, At(hook, input, output): At, priorities: RangeInclusive<i32>, asks_nat: bool) -> Stage {
         let Connection { state, answers, .. } = self.packet.connection;
+        let source = match self.source {
+            Source::Kept(source) | Source::Translated(source) => Some(source),
+            Source::Masqueraded => self.masqueraded,
+        };
         Stage {
             hook,
             layer: Layer::Packet,
             priorities,
             input,
             output,
-            source: match self.source {
-                Source::Kept(source) | Source::Translated(source) => Some(source),
-                Source::Masqueraded => None,
-            },
+            source,
             target: self.target,
             carried: self.carried,
             state,
@@ -296,7 +304,7 @@ impl<'a> Journey<'a> {
             hidden: self.hidden,
             to_host: self.routing.route(self.target) == Route::Host,
             reversed: self.is_reversed(),
-            from_host: self.packet.from.is_none(),
+            from_host: source.is_none_or(|source| self.routing.route(source) == Route::Host),
             again: self.packet.from.is_none() && matches!(hook, Hook::Prerouting | Hook::Input),
             asks_nat,
         }
@@ -323,5 +331,30 @@ impl Packet {
             hidden,
         };
         Self { source: target, target: source, carried, from: link, way: self.way, connection }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::walk::{Routes, walk};
+    use crate::{Change, Instance, Network, Ruleset};
+    use linkspan_net_types::Protocol;
+
+    #[test]
+    fn rules_behind_a_masquerade_see_the_address_of_the_link() {
+        let network = Network::new("ls-web".parse().unwrap()).with_subnet("10.88.1.0/24".parse().unwrap());
+        let rules = Ruleset::new().after(&Change::new().add_network(network)).unwrap();
+        let routes = Routes::new()
+            .with_link("ls-web".parse().unwrap(), "10.88.1.1/24".parse().unwrap())
+            .with_link("eth0".parse().unwrap(), "192.0.2.1/24".parse().unwrap());
+        let [inside, outside, own] =
+            ["10.88.1.2", "192.0.2.9", "192.0.2.1"].map(|address| address.parse().unwrap());
+        let packet = Packet::to_port(inside, outside, Protocol::Tcp, "443".parse().unwrap()).unwrap();
+        let packet = packet.from_link("ls-web".parse().unwrap());
+        let walked = walk(&Rules::nftables(Instance::default(), &rules), &packet, &routes);
+        let leaving = walked.stages().iter().filter(|stage| stage.hook == Hook::Postrouting);
+        let seen: Vec<_> = leaving.map(|stage| (stage.source, stage.from_host)).collect();
+        assert_eq!(seen, [(Some(inside), false), (Some(own), true)]);
     }
 }
