@@ -31,6 +31,8 @@ mod command;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod endpoints;

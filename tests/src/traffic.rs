@@ -1,11 +1,12 @@
 //! Servers that say who asked, and clients that ask.
 
 use linkspan::{NetNs, Protocol};
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, socket};
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
@@ -126,11 +127,19 @@ pub(crate) fn allow_ping() -> io::Result<()> {
 
 /// A socket for echoes (RFC 792, RFC 4443), to which the kernel adds identifier and checksum.
 pub(crate) fn ping_socket(to: IpAddr) -> io::Result<UdpSocket> {
+    ping_socket_from(None, to)
+}
+
+/// The same at one address of several.
+pub(crate) fn ping_socket_from(source: Option<IpAddr>, to: IpAddr) -> io::Result<UdpSocket> {
     let (family, by) = match to {
         IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
         IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
     };
     let socket = UdpSocket::from(socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, by)?);
+    if let Some(source) = source {
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+    }
     socket.connect(SocketAddr::new(to, 0))?;
     Ok(socket)
 }

@@ -33,6 +33,20 @@ impl Case {
         Self { firewall: Firewall::Iptables, bridge_netfilter: false },
     ];
 
+    /// Those that can be had here.
+    pub(crate) fn possible() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|case| case.is_possible()).collect()
+    }
+
+    /// Moves the calling thread to such a host, on which no rules are loaded.
+    pub(crate) fn enter(self) -> (Lab, Host) {
+        let lab = Lab::enter().unwrap();
+        if has_bridge_netfilter() {
+            filter_bridges(self.bridge_netfilter);
+        }
+        (lab, Host::builder().firewall(self.firewall).open().unwrap())
+    }
+
     fn is_possible(self) -> bool {
         let tools = self.firewall != Firewall::Iptables || lacks(&["iptables", "ip6tables"]).is_none();
         tools && (!self.bridge_netfilter || has_bridge_netfilter())
@@ -114,11 +128,7 @@ pub(crate) struct World {
 impl World {
     /// Moves the calling thread there, where rules of others are loaded.
     pub(crate) fn new(case: Case) -> Self {
-        let lab = Lab::enter().unwrap();
-        if has_bridge_netfilter() {
-            filter_bridges(case.bridge_netfilter);
-        }
-        let host = Host::builder().firewall(case.firewall).open().unwrap();
+        let (lab, host) = case.enter();
         let theirs = Mutex::new(Theirs::load(case.firewall));
         Self { case, here: NetNs::current().unwrap(), host, lab, theirs }
     }
