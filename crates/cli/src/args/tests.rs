@@ -37,6 +37,7 @@ fn dockers_words_are_understood() {
     check("run -p 8000-8009:80-89/udp --network host true --name x", "ok");
     check("--json --run-dir /a --state-dir /b --firewall iptables --forwarding off --instance ci ps", "ok");
     check("ps --json --firewall none", "ok");
+    check("doctor --json", "ok");
     check("plan run -- true", "ok");
     check("plan attach web --pid 1", "ok");
     check("plan network create web", "ok");

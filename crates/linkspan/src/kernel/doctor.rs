@@ -28,6 +28,19 @@ impl Host {
     /// # Errors
     /// [`Error::Records`], [`Error::Links`], [`Error::Rules`] where something cannot be looked at. What is wrong is
     /// no error.
+    ///
+    #[cfg_attr(feature = "lab", doc = "```")]
+    #[cfg_attr(not(feature = "lab"), doc = "```ignore")]
+    /// use linkspan::Host;
+    ///
+    /// # let lab = linkspan::lab::Lab::enter()?;
+    /// for finding in Host::open()?.doctor()?.findings() {
+    ///     println!("{}", finding.problem());
+    ///     finding.mend().inspect(|command| println!("    {command}"));
+    /// }
+    /// # assert!(Host::open()?.doctor()?.is_healthy());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn doctor(&self) -> Result<Diagnosis, Error> {
         match self.sight() {
             Ok(sight) => Ok(sight.as_ref().map_or_else(Diagnosis::default, diagnose)),
