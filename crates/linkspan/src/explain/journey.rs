@@ -9,7 +9,8 @@ use super::{Answer, Arrival, Deed, Doubt, Leg, Obstacle, Place, Step, Way};
 use crate::AttachmentId;
 use frames::{Frame, Holder, is_to_host, stays};
 use linkspan_nat_rules::foreign::{Judgement, judge};
-use linkspan_nat_rules::walk::{Exit, Packet, RuleRef, Verdict, Walk, walk};
+use linkspan_nat_rules::walk::{Exit, Packet, Verdict, Walk, walk};
+use linkspan_net_types::IfName;
 pub(crate) use spot::{Edge, End, Spot};
 
 /// So many machines are passed before the routes are taken for a circle.
@@ -20,6 +21,9 @@ struct Known<'a> {
     spot: Spot<'a>,
     walked: Walk,
 }
+
+/// A machine, the packet as it gets there, and the frame that it is in.
+type Next<'a> = (Spot<'a>, Packet, Option<Frame<'a>>);
 
 /// A packet and its answer, as they are followed.
 struct Journey<'a> {
@@ -69,19 +73,30 @@ impl<'a> Journey<'a> {
             None => return Ok(end.arrival()),
         };
         self.leg = Leg::Answer;
-        let (back, _) = match (end, frame) {
-            (Edge::At(spot), _) => self.follow(spot, answer, None)?,
-            (Edge::Outside(link), frame) => {
-                let came = frame.and_then(|frame| frame.port).map_or(Holder::Host, Holder::Endpoint);
-                let frame = Frame { bridge: link, port: None, to: came };
-                self.follow(Spot::Host, self.as_frame(answer, &frame), Some(frame))?
-            }
-        };
+        let back = self.follow_back(end, frame, answer)?;
         match (start, back) {
             (Edge::Outside(_), Edge::Outside(_)) => Ok(end.arrival()),
             (start, back) if start == back => Ok(end.arrival()),
             _ => Err(Obstacle::AnswerFrom { address: answer.source() }.into()),
         }
+    }
+
+    /// From where the first packet came out; another machine answers as the frame went, back to its port.
+    fn follow_back(
+        &mut self,
+        end: Edge<'a>,
+        frame: Option<Frame<'a>>,
+        answer: Packet,
+    ) -> Result<Edge<'a>, End> {
+        let (back, _) = match end {
+            Edge::At(spot) => self.follow(spot, answer, None)?,
+            Edge::Outside(link) => {
+                let came = frame.and_then(|frame| frame.port).map_or(Holder::Host, Holder::Endpoint);
+                let frame = Frame { bridge: link, port: None, to: came };
+                self.follow(Spot::Host, self.as_frame(answer, &frame), Some(frame))?
+            }
+        };
+        Ok(back)
     }
 
     /// Whether a packet comes out where the address is that it was sent or led to, as far as it is on record.
@@ -108,30 +123,34 @@ impl<'a> Journey<'a> {
                 self.is_expected(spot, packet)?;
                 return Ok((Edge::At(spot), None));
             };
-            let onward = self.onward(spot, &walked)?;
-            match spot {
-                Spot::Inside(of) => {
-                    let left = self.leave_container(of, link, &walked)?;
-                    (spot, packet) =
-                        (Spot::Host, self.received(Spot::Host, self.as_frame(onward, &left), &left));
-                    frame = Some(left);
-                }
-                Spot::Host => match self.leave_host(link, &walked, frame)? {
-                    None => {
-                        self.is_answer(onward)?;
-                        return Ok((Edge::Outside(link), frame.filter(|frame| stays(frame, &walked, link))));
-                    }
-                    Some(plugged) => {
-                        let left = Frame { bridge: link, port: None, to: Holder::Endpoint(plugged) };
-                        let onward = onward.from_link(plugged.inside).routed(false);
-                        spot = Spot::Inside(plugged.of);
-                        packet = self.received(spot, onward, &left);
-                        frame = None;
-                    }
-                },
+            match self.next(spot, link, &walked, frame)? {
+                Some(next) => (spot, packet, frame) = next,
+                None => return Ok((Edge::Outside(link), frame.filter(|frame| stays(frame, &walked, link)))),
             }
         }
         Err(End::Untold(Doubt::Circle))
+    }
+
+    /// The next machine, with the packet as it gets there; `None` where that is another's.
+    fn next(
+        &mut self,
+        spot: Spot<'a>,
+        link: IfName,
+        walked: &Walk,
+        frame: Option<Frame<'a>>,
+    ) -> Result<Option<Next<'a>>, End> {
+        let onward = self.onward(spot, walked)?;
+        if let Spot::Inside(of) = spot {
+            let left = self.leave_container(of, link, walked)?;
+            let packet = self.received(Spot::Host, self.as_frame(onward, &left), &left);
+            return Ok(Some((Spot::Host, packet, Some(left))));
+        }
+        let Some(plugged) = self.leave_host(link, walked, frame)? else {
+            return self.is_answer(onward).map(|()| None);
+        };
+        let left = Frame { bridge: link, port: None, to: Holder::Endpoint(plugged) };
+        let (spot, onward) = (Spot::Inside(plugged.of), onward.from_link(plugged.inside).routed(false));
+        Ok(Some((spot, self.received(spot, onward, &left), None)))
     }
 
     fn machine(&self, spot: Spot<'a>) -> Result<&'a Machine, End> {
@@ -155,22 +174,16 @@ impl<'a> Journey<'a> {
         let (machine, place) = (self.machine(spot)?, spot.place());
         let routed = machine.routed(&place);
         let walked = walk(&machine.rules, &packet, &routed);
-        let stops = match walked.verdict() {
-            Verdict::StoppedBy(rule) => Some(rule),
-            _ => None,
-        };
-        let acted = walked.trace().iter().filter(|rule| Some(*rule) != stops);
+        let stops = usize::from(matches!(walked.verdict(), Verdict::StoppedBy(_)));
+        let last = walked.trace().len().saturating_sub(stops);
+        let acted = walked.trace().iter().take(last);
         acted.for_each(|rule| self.note(spot, Deed::Rule(rule.clone())));
         let exit = match walked.verdict() {
             Verdict::Passes(exit) => *exit,
-            Verdict::StoppedBy(rule) => return Err(stopped(machine, &place, rule, &walked)),
             Verdict::NoRoute(target) => {
                 return Err(routed.refusal(packet.link(), packet.source(), *target).into());
             }
-            Verdict::CannotTell(rule) => {
-                return Err(End::Untold(Doubt::Rule { at: place, rule: rule.clone() }));
-            }
-            _ => return Err(End::Untold(Doubt::Circle)),
+            _ => return Err(stopped(machine, &place, &walked)),
         };
         self.leave_loopback(spot, packet, exit)?;
         self.note_changes(spot, &packet, &walked);
@@ -262,10 +275,15 @@ impl<'a> Journey<'a> {
     }
 }
 
-/// Who stopped it: we ourselves, or someone else, whose rule may be mended where it is the host's.
-fn stopped(machine: &Machine, place: &Place, rule: &RuleRef, walked: &Walk) -> End {
-    let (at, rule) = (place.clone(), rule.clone());
-    if *place != Place::Host {
+/// Whose rule stops it: our own, or someone else's, which may be mended where it is the host's.
+fn stopped(machine: &Machine, place: &Place, walked: &Walk) -> End {
+    let at = place.clone();
+    let rule = match walked.verdict() {
+        Verdict::StoppedBy(rule) => rule.clone(),
+        Verdict::CannotTell(rule) => return End::Untold(Doubt::Rule { at, rule: rule.clone() }),
+        _ => return End::Untold(Doubt::Circle),
+    };
+    if at != Place::Host {
         return End::Stopped { by: Obstacle::Foreign { at, rule }, mend: None };
     }
     if rule.is_of(machine.rules.instance()) {

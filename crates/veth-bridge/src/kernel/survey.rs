@@ -9,7 +9,7 @@ use crate::survey::{
     TableRoute,
 };
 use ipnet::IpNet;
-use linkspan_netlink::{Attributes, Flags, Reply, Socket};
+use linkspan_netlink::{Attribute, Attributes, Flags, Reply, Socket};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -70,14 +70,7 @@ fn link(message: &[u8], names: &Names) -> Option<(String, SurveyedLink)> {
     let info = attributes.get(uapi::IFLA_LINKINFO).map(|a| a.nested());
     let nested = |kind| info.as_ref().and_then(|info| info.get(kind)).map(|a| a.nested());
     let is = |kind| info.as_ref().and_then(|info| info.get(kind)).and_then(|a| a.text()) == Some("bridge");
-    let conf = attributes.get(uapi::IFLA_AF_SPEC).and_then(|families| {
-        let inet = families.nested().get(uapi::AF_INET.into())?;
-        inet.nested().get(uapi::IFLA_INET_CONF)
-    });
-    // The array that the kernel reports begins with number 1.
-    let setting = |number: u16| {
-        conf.and_then(|conf| word(conf.payload(), (usize::from(number) - 1) * 4)).unwrap_or_default()
-    };
+    let setting = |number| setting(&attributes, number);
     let link = SurveyedLink {
         index,
         up: flags & uapi::IFF_UP != 0,
@@ -100,6 +93,14 @@ fn link(message: &[u8], names: &Names) -> Option<(String, SurveyedLink)> {
         route_localnet: setting(uapi::IPV4_DEVCONF_ROUTE_LOCALNET) != 0,
     };
     Some((name, link))
+}
+
+/// One of the link's settings of IPv4: the array that the kernel reports begins with number 1.
+fn setting(link: &Attributes<'_>, number: u16) -> u32 {
+    let families = link.get(uapi::IFLA_AF_SPEC).map(|a| a.nested());
+    let inet = families.and_then(|families| families.get(uapi::AF_INET.into()));
+    let conf = inet.and_then(|inet| inet.nested().get(uapi::IFLA_INET_CONF));
+    conf.and_then(|conf| word(conf.payload(), (usize::from(number) - 1) * 4)).unwrap_or_default()
 }
 
 fn port(data: &Attributes<'_>) -> BridgePort {
@@ -188,15 +189,6 @@ fn policy(message: &[u8]) -> Option<PolicyRule> {
         IpNet::new(address, length).ok()
     };
     let inverted = word(message, 8)? & uapi::FIB_RULE_INVERT != 0;
-    let names_something = attributes.clone().any(|a| {
-        let says_nothing = match a.kind() {
-            uapi::FRA_DST | uapi::FRA_SRC | uapi::FRA_IIFNAME | uapi::FRA_PRIORITY | uapi::FRA_TABLE => true,
-            uapi::FRA_PROTOCOL | uapi::FRA_PAD => true,
-            uapi::FRA_SUPPRESS_PREFIXLEN | uapi::FRA_SUPPRESS_IFGROUP => a.u32() == Some(u32::MAX),
-            _ => false,
-        };
-        !says_nothing
-    });
     Some(PolicyRule {
         v6: match family {
             uapi::AF_INET => false,
@@ -211,8 +203,18 @@ fn policy(message: &[u8]) -> Option<PolicyRule> {
             uapi::FR_ACT_TO_TBL => Lookup::Table(number(uapi::FRA_TABLE).unwrap_or(table.into())),
             other => Lookup::Other(other),
         },
-        conditional: inverted || tos != 0 || names_something,
+        conditional: inverted || tos != 0 || attributes.clone().any(|a| is_condition(&a)),
     })
+}
+
+/// Whether an attribute of a rule is a condition beside those that are read.
+fn is_condition(attribute: &Attribute<'_>) -> bool {
+    match attribute.kind() {
+        uapi::FRA_DST | uapi::FRA_SRC | uapi::FRA_IIFNAME | uapi::FRA_PRIORITY | uapi::FRA_TABLE => false,
+        uapi::FRA_PROTOCOL | uapi::FRA_PAD => false,
+        uapi::FRA_SUPPRESS_PREFIXLEN | uapi::FRA_SUPPRESS_IFGROUP => attribute.u32() != Some(u32::MAX),
+        _ => true,
+    }
 }
 
 /// What has no message of its own is read as a file; what the kernel does not have is off.

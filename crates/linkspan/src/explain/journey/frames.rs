@@ -38,10 +38,7 @@ impl<'a> Journey<'a> {
     ) -> Result<Frame<'a>, End> {
         let spot = Spot::Inside(of);
         let (machine, at) = (self.machine(spot)?, spot.place());
-        let routed = machine.routed(&at);
-        if let Ok(route) = routed.sending(walked.target()) {
-            self.note(spot, Deed::Route(route.to_string()));
-        }
+        self.note_route(spot, walked)?;
         let Some(endpoint) = of.endpoints.iter().find(|endpoint| endpoint.link == link) else {
             return Err(End::Untold(Doubt::Link { of: of.name.clone(), link: link.to_string() }));
         };
@@ -56,7 +53,7 @@ impl<'a> Journey<'a> {
         let port = port.ok_or_else(missing)?;
         self.is_up(Spot::Host, master)?;
         forwards(&port)?;
-        let next = routed.next_hop(walked.target());
+        let next = machine.routed(&at).next_hop(walked.target());
         let nobody = || Obstacle::Nobody { at: at.clone(), link: link.to_string(), address: next };
         let to = self.holder(bridge, next)?.ok_or_else(nobody)?;
         Ok(Frame { bridge, port: Some(port), to })
@@ -76,30 +73,30 @@ impl<'a> Journey<'a> {
                 Holder::Host | Holder::Stranger => Ok(None),
             };
         }
-        let place = Place::Host;
-        let routed = self.model.host.routed(&place);
-        if let Ok(route) = routed.sending(walked.target()) {
-            self.note(Spot::Host, Deed::Route(route.to_string()));
-        }
-        let bridged = self.model.host.link(link.as_str()).is_some_and(|link| link.bridge.is_some());
-        if !bridged || !self.model.bridges.contains(&link) {
+        self.note_route(Spot::Host, walked)?;
+        if !self.model.bridges.contains(&link) {
             return Ok(None);
         }
-        let next = routed.next_hop(walked.target());
+        let next = self.model.host.routed(&Place::Host).next_hop(walked.target());
         match self.holder(link, next)? {
             Some(Holder::Stranger) => Ok(None),
-            Some(Holder::Endpoint(to)) => {
-                forwards(&to)?;
-                match frame.filter(|frame| self.turns_back(frame, walked, link)) {
-                    Some(frame) => self.cross(&frame, to).map(Some),
-                    None => Ok(Some(to)),
-                }
-            }
+            Some(Holder::Endpoint(to)) => match frame.filter(|frame| self.turns_back(frame, walked, link)) {
+                Some(frame) => self.cross(&frame, to).map(Some),
+                None => forwards(&to).map(|()| Some(to)),
+            },
             Some(Holder::Host) | None => {
                 let link = link.to_string();
                 Err(Obstacle::Nobody { at: Place::Host, link, address: next }.into())
             }
         }
+    }
+
+    fn note_route(&mut self, spot: Spot<'a>, walked: &Walk) -> Result<(), End> {
+        let place = spot.place();
+        if let Ok(route) = self.machine(spot)?.routed(&place).sending(walked.target()) {
+            self.note(spot, Deed::Route(route.to_string()));
+        }
+        Ok(())
     }
 
     /// From port to port of a bridge (`should_deliver` of `net/bridge/br_forward.c`).
