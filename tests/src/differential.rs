@@ -6,6 +6,7 @@
 mod damage;
 mod dice;
 mod foreign;
+mod known;
 mod lines;
 mod questions;
 mod topology;
@@ -17,10 +18,12 @@ use crate::snapshot::Snapshot;
 use crate::traffic::{DOUBT, PATIENCE};
 use crate::world::Case;
 use dice::Dice;
+use known::{KNOWN, KnownHost};
+use questions::Asked;
 use std::env;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use topology::Topology;
 use trial::{Tally, Trial};
@@ -53,28 +56,53 @@ fn packets_fare_the_same_with_each_firewall_and_bridge_netfilter() {
     in_private_with(PROGRAMS, || with_each_seed(USUAL_ALIKE, alike));
 }
 
-/// Compares the hosts of as many seeds as are asked for, several at once.
+#[test]
+fn what_was_explained_wrongly_once_is_what_packets_do() {
+    in_private_with(PROGRAMS, || {
+        let of = |host| Case::possible().into_iter().map(move |case| (case, host));
+        let hosts: Vec<_> = KNOWN.iter().flat_map(of).collect();
+        let compare = |nth: &(Case, &KnownHost)| {
+            let (case, (commands, questions)) = nth;
+            let topology = Topology::of(commands);
+            let asked: Vec<_> = questions.iter().map(|(from, to)| Asked::new(from, to)).collect();
+            apart(|| told(*case, &topology, Trial::build(*case, &topology).compare(&asked)))
+        };
+        compare_all(&hosts, compare);
+    });
+}
+
+/// Compares the hosts of as many seeds as are asked for.
 fn with_each_seed(usual: u64, compare: impl Fn(u64) -> Compared + Sync) {
     let first = number("LINKSPAN_SEED").unwrap_or(0);
-    let last = first + number("LINKSPAN_TOPOLOGIES").unwrap_or(usual);
-    let next = AtomicU64::new(first);
+    let seeds: Vec<_> = (first..first + number("LINKSPAN_TOPOLOGIES").unwrap_or(usual)).collect();
+    compare_all(&seeds, |seed| {
+        let (tally, differences) = compare(*seed);
+        let named = |what| format!("LINKSPAN_SEED={seed} LINKSPAN_TOPOLOGIES=1: {what}");
+        (tally, differences.into_iter().map(named).collect())
+    });
+}
+
+/// Compares hosts, several at once, and shows in what they differ.
+fn compare_all<T: Sync>(hosts: &[T], compare: impl Fn(&T) -> Compared + Sync) {
+    let next = AtomicUsize::new(0);
     let (total, found) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
     let work = || {
-        while let seed = next.fetch_add(1, Ordering::Relaxed)
-            && seed < last
-        {
-            let (tally, differences) = compare(seed);
+        while let Some(host) = hosts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (tally, differences) = compare(host);
             *total.lock().unwrap() += tally;
-            found.lock().unwrap().extend(differences.into_iter().map(|what| (seed, what)));
+            found.lock().unwrap().extend(differences);
         }
     };
     thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
-    println!("{} hosts, {}", last - first, total.into_inner().unwrap());
+    println!("{} hosts, {}", hosts.len(), total.into_inner().unwrap());
     let found = found.into_inner().unwrap();
-    for (seed, difference) in found.iter().take(SHOWN) {
-        println!("LINKSPAN_SEED={seed} LINKSPAN_TOPOLOGIES=1: {difference}\n");
-    }
+    found.iter().take(SHOWN).for_each(|difference| println!("{difference}\n"));
     assert!(found.is_empty(), "{} differences", found.len());
+}
+
+/// With the host before each difference.
+fn told(case: Case, topology: &Topology, (tally, differences): Compared) -> Compared {
+    (tally, differences.iter().map(|difference| format!("{case}\n{topology}{difference}")).collect())
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -99,7 +127,7 @@ fn explained(seed: u64) -> Compared {
         let before = seed.is_multiple_of(WATCHED).then(Snapshot::take);
         let (tally, mut differences) = trial.compare(&asked);
         differences.extend(before.and_then(|before| before.change()));
-        (tally, differences.iter().map(|difference| format!("{case}\n{topology}{difference}")).collect())
+        told(case, &topology, (tally, differences))
     })
 }
 

@@ -17,6 +17,10 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    pub(super) fn new(from: &str, to: &str) -> Self {
+        Self { from: from.to_owned(), to: to.to_owned() }
+    }
+
     fn is_from_outside(&self) -> bool {
         self.from == "outside" || self.from.parse::<IpAddr>().is_ok()
     }

@@ -99,6 +99,11 @@ pub(super) struct Sketch {
 }
 
 impl Topology {
+    /// What someone typed, in which nothing puzzles.
+    pub(super) fn of(commands: &str) -> Self {
+        Self { commands: vec![commands.to_owned()], puzzling: false }
+    }
+
     /// Networks, and containers on one of them each, with routes that someone added inside.
     ///
     /// One on two networks answers a neighbour on the second one past the host, where that keeps its source: with

@@ -148,6 +148,14 @@ pub enum Obstacle {
         /// The address.
         address: IpAddr,
     },
+    /// A link has no IPv6 address from which its machine could ask for its neighbours (RFC 4861): neither a
+    /// link-local one nor the packet's source.
+    Unaddressed {
+        /// Whose it is.
+        at: Place,
+        /// The link.
+        link: String,
+    },
     /// It comes out elsewhere than where the address is that it has by then.
     Elsewhere {
         /// Where it comes out.
@@ -270,6 +278,9 @@ impl fmt::Display for Obstacle {
             Self::Hairpin { port } => write!(f, "bridge port `{port}`, whose flag `hairpin` is off"),
             Self::Nobody { at, link, address } => {
                 write!(f, "link `{link}` of {at}: nobody there has {address}")
+            }
+            Self::Unaddressed { at, link } => {
+                write!(f, "link `{link}` of {at}, which has no address to ask for neighbours from")
             }
             Self::Elsewhere { to } => write!(f, "its route, which leads elsewhere: {to}"),
             Self::AnswerFrom { address } => write!(f, "the asker, who does not know {address} that answers"),

@@ -54,6 +54,21 @@ impl<'a> Routed<'a> {
         self.sending(target).ok().and_then(|route| route.gateway).unwrap_or(target)
     }
 
+    /// Whether it can ask for its neighbours on a link, to send them something with this source (`ndisc_solicit`
+    /// of `net/ipv6/ndisc.c`); IPv4 asks from any address or none.
+    pub(crate) fn asks_on(&self, link: IfName, source: IpAddr) -> Result<(), Stop> {
+        let (at, name) = (self.at.clone(), link.as_str());
+        let fits = |own: &LinkAddress| match own.address {
+            IpAddr::V6(address) => address.is_unicast_link_local() || own.address == source,
+            IpAddr::V4(_) => false,
+        };
+        let mut own = self.survey.addresses.iter().filter(|own| own.link == name && !own.tentative);
+        match source.is_ipv4() || own.any(fits) {
+            true => Ok(()),
+            false => Err(Stop::By(Obstacle::Unaddressed { at, link: name.to_owned() })),
+        }
+    }
+
     /// The source that the machine's kernel gives a packet of its own to the target.
     pub(crate) fn source(&self, target: IpAddr) -> Result<IpAddr, Stop> {
         let route = self.sending(target)?;

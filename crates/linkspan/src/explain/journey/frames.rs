@@ -53,6 +53,7 @@ impl<'a> Journey<'a> {
         let port = port.ok_or_else(missing)?;
         self.is_up(Spot::Host, master)?;
         forwards(&port)?;
+        self.asks_on(spot, link, walked)?;
         let next = machine.routed(&at).next_hop(walked.target());
         let nobody = || Obstacle::Nobody { at: at.clone(), link: link.to_string(), address: next };
         let to = self.holder(bridge, next)?.ok_or_else(nobody)?;
@@ -74,6 +75,7 @@ impl<'a> Journey<'a> {
             };
         }
         self.note_route(Spot::Host, walked)?;
+        self.asks_on(Spot::Host, link, walked)?;
         if !self.model.bridges.contains(&link) {
             return Ok(None);
         }
@@ -97,6 +99,16 @@ impl<'a> Journey<'a> {
             self.note(spot, Deed::Route(route.to_string()));
         }
         Ok(())
+    }
+
+    /// Whether the machine can ask for neighbours on a link by which a packet leaves.
+    fn asks_on(&self, spot: Spot<'a>, link: IfName, walked: &Walk) -> Result<(), End> {
+        let at = spot.place();
+        let routed = self.machine(spot)?.routed(&at);
+        match walked.sent_from(&routed) {
+            Some(source) => Ok(routed.asks_on(link, source)?),
+            None => Ok(()),
+        }
     }
 
     /// From port to port of a bridge (`should_deliver` of `net/bridge/br_forward.c`).

@@ -205,3 +205,18 @@ fn masquerade_takes_the_address_that_reaches_the_next_hop() {
     assert_eq!(own("9.9.9.9"), "192.0.2.1");
     assert_eq!(own("2001:db8:9::9"), "2001:db8::1");
 }
+
+#[test]
+fn neighbours_of_ipv6_are_asked_for_from_an_address_of_the_link() {
+    let survey = machine(
+        "link eth0 up; link eth1 up; link eth2 up; address eth0 fd88:1::2/64; address eth1 fe80::1/64; address eth2 10.88.2.2/24",
+    );
+    let place = Place::Host;
+    let routed = Routed { at: &place, survey: &survey };
+    let asks = |link: &str, source: &str| routed.asks_on(link.parse().unwrap(), source.parse().unwrap());
+    assert_eq!(asks("eth0", "fd88:1::2"), Ok(()));
+    assert_eq!(asks("eth1", "fd88:1::2"), Ok(()));
+    assert_eq!(asks("eth2", "10.88.1.2"), Ok(()));
+    let (at, link) = (Place::Host, "eth2".to_owned());
+    assert_eq!(asks("eth2", "fd88:1::2"), Err(Stop::By(Obstacle::Unaddressed { at, link })));
+}
