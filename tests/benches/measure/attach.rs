@@ -1,5 +1,7 @@
 //! One container with one port, by a process that lives long: namespace, pin, links, address, route, port.
 
+use std::cell::Cell;
+
 use crate::contest::interleave;
 use crate::floor::Floor;
 use crate::hosts::{Linkspan, Raw};
@@ -15,11 +17,19 @@ pub(crate) fn measure() -> Result<(), Trouble> {
     let linkspan = Linkspan::open(c, "attach")?;
     let wanted = linkspan.product.container("one", [PORT])?;
     let attach = |floor: &mut Floor| floor.attach(NUMBER);
+    // The link of the one before is there until the kernel comes to it, so the next one is named otherwise.
+    let number = Cell::new(NUMBER);
+    let attach_another = |floor: &mut Floor| {
+        number.set(number.get() + 1);
+        floor.attach(number.get())
+    };
     let [attach, detach] = interleave(
         200,
         vec![
             floor.comes_and_goes("floor", attach, |floor| floor.detach(NUMBER)),
-            fast.comes_and_goes("floor, fast detach", attach, |floor| floor.detach_fast(NUMBER)),
+            fast.comes_and_goes("floor, fast detach", attach_another, |floor| {
+                floor.detach_fast(number.get())
+            }),
             linkspan.comes_and_goes(&wanted),
         ],
     )?;
