@@ -3,7 +3,7 @@
 /// What one types to have the host, and the words of questions.
 pub(super) type KnownHost = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const KNOWN: [KnownHost; 8] = [
+pub(super) const KNOWN: [KnownHost; 9] = [
     // What the host sends to its own gateway is masqueraded on the loopback link.
     (
         "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --subnet fd88:1::/64
@@ -69,5 +69,13 @@ ip netns add c0
 linkspan attach c0 --netns /run/netns/c0 --network n1 -p 8000:80
 ip link set uplink down",
         &[("outside", "host:8000"), ("outside", "192.0.2.1"), ("c0", "outside")],
+    ),
+    // A container without a gateway knows the host by any address.
+    (
+        "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --gateway-mode isolated
+ip netns add c0
+linkspan attach c0 --netns /run/netns/c0 --network n1
+ip link set uplink down",
+        &[("c0", "host:7000"), ("c0", "outside")],
     ),
 ];

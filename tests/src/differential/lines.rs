@@ -23,6 +23,13 @@ pub(super) fn rules(sketch: &mut Sketch) {
         let act = sketch.dice.one(&["DROP", "DROP", "ACCEPT", "RETURN"]);
         let place = sketch.dice.one(&["-A", "-I"]);
         sketch.say(format!("{program} -t {table} {place} {chain} {conditions}-j {act}"));
+        if program == "ip6tables" {
+            // Neighbour solicitation and advertisement: who stops them has no IPv6.
+            for message in [135, 136] {
+                let neighbours = format!("-p ipv6-icmp -m icmp6 --icmpv6-type {message}");
+                sketch.say(format!("{program} -t {table} -I {chain} {neighbours} -j ACCEPT"));
+            }
+        }
     }
 }
 

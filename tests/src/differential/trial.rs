@@ -82,6 +82,11 @@ impl<'a> Trial<'a> {
         Self { topology, host, _lab: lab, machines }
     }
 
+    /// Whether every container that is on record is there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.host.attachments().unwrap().len() + 2 == self.machines.len()
+    }
+
     pub(super) fn sights(&self) -> Sights {
         Sights::of(&self.host)
     }

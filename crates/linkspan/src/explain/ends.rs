@@ -247,7 +247,7 @@ fn host_address(model: &Model, start: Start<'_>, asked: &Asked<'_>, v4: bool) ->
             let gateway =
                 of.endpoints.iter().flat_map(|e| &e.gateways).find(|gateway| gateway.is_ipv4() == v4);
             let bridge = || of.endpoints.iter().find_map(|endpoint| own(endpoint.bridge.as_str()));
-            let outer = || host(model).source(beyond(model, v4)).ok();
+            let outer = || host(model).source(beyond(model, v4)).ok().or_else(|| outer_address(model, v4));
             let known = families(start).contains(&v4);
             gateway.copied().or_else(bridge).or_else(outer).filter(|_| known)
         }
