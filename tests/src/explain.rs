@@ -536,3 +536,16 @@ fn others_work_on_while_it_looks() {
         });
     });
 }
+
+#[test]
+fn a_host_without_a_way_out_has_its_addresses_still() {
+    in_private_with(&["ip"], || {
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create alone --gateway-mode isolated --subnet 10.88.2.0/24").ok();
+        tool("ip netns add box");
+        world.linkspan("attach boxed --netns /run/netns/box --network alone").ok();
+        tool("ip link set uplink down");
+        let told = "stopped by the routes of container `boxed`: none leads to 192.0.2.1";
+        check_line(&world, "explain boxed host", 0, &format!("ping 0.0.0.0 -> 192.0.2.1: {told}"));
+    });
+}

@@ -249,7 +249,8 @@ fn host_address(model: &Model, start: Start<'_>, asked: &Asked<'_>, v4: bool) ->
             let bridge = || of.endpoints.iter().find_map(|endpoint| own(endpoint.bridge.as_str()));
             let outer = || host(model).source(beyond(model, v4)).ok().or_else(|| outer_address(model, v4));
             let known = families(start).contains(&v4);
-            gateway.copied().or_else(bridge).or_else(outer).filter(|_| known)
+            let down = || outer_address(model, v4);
+            gateway.copied().or_else(bridge).or_else(outer).or_else(down).filter(|_| known)
         }
     }
 }
