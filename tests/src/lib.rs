@@ -63,6 +63,8 @@ mod readme;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod recovery_killed;
+#[cfg(test)]
 mod state_files;
 #[cfg(test)]
 mod trust;
