@@ -65,6 +65,8 @@ mod recovery;
 #[cfg(test)]
 mod recovery_killed;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod state_files;
 #[cfg(test)]
 mod trust;
