@@ -91,7 +91,11 @@ impl Snapshot {
         }
         for program in ["iptables-save", "ip6tables-save"] {
             if lacks(&[program]).is_none() {
-                tool(program).lines().filter(|line| is_rule(line)).for_each(|line| self.note(program, line));
+                let lines = tool(program);
+                lines
+                    .lines()
+                    .filter(|line| is_rule(line))
+                    .for_each(|line| self.note(program, uncounted(line)));
             }
         }
     }
@@ -190,6 +194,14 @@ pub(crate) fn is_rule(line: &str) -> bool {
     match line.strip_prefix(':') {
         Some(chain) => !chain.contains(" ACCEPT "),
         None => line.starts_with('-'),
+    }
+}
+
+/// A line of iptables-save without the packets that a policy has counted.
+fn uncounted(line: &str) -> &str {
+    match line.split_once(" [") {
+        Some((chain, _)) if line.starts_with(':') => chain,
+        _ => line,
     }
 }
 
