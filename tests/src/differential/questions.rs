@@ -108,7 +108,7 @@ impl Sights {
             6 => known(dice.one(&["127.0.0.1", "127.0.0.5", "::1"]), Place::Host),
             7 => known("outside", Place::Elsewhere),
             8 => known(dice.one(&REMOTE_ADDRESSES), Place::Elsewhere),
-            9 => known(dice.one(&["10.88.0.77", "fd88::77"]), Place::Elsewhere),
+            9 => known(dice.one(&["10.88.0.77", "fd88::77", "10.88.0.99", "10.88.1.99"]), Place::Elsewhere),
             10 | 11 if !self.gateways.is_empty() => (dice.pick(&self.gateways).to_string(), Place::Host),
             _ if self.containers.is_empty() => known("host", Place::Host),
             12 | 13 => {

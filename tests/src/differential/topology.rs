@@ -65,7 +65,7 @@ impl Net {
         !matches!(self.mode, "internal" | "isolated")
     }
 
-    fn subnets(&self) -> Vec<String> {
+    pub(super) fn subnets(&self) -> Vec<String> {
         let v4 = self.number.map_or("172.17.0.0/16".to_owned(), |n| format!("10.88.{n}.0/24"));
         let v6 = self.number.filter(|_| self.v6).map(|n| format!("fd88:{n}::/64"));
         std::iter::once(v4).chain(v6).collect()
@@ -119,7 +119,7 @@ impl Topology {
         if sketch.dice.happens(50) {
             foreign::rules(&mut sketch, firewall, iptables);
         }
-        if sketch.dice.happens(30) {
+        if sketch.dice.happens(50) {
             damage::damage(&mut sketch, firewall);
         }
         sketch.done()
@@ -210,6 +210,11 @@ impl Sketch {
             });
         }
         ports
+    }
+
+    /// How many there are.
+    pub(super) fn containers(&self) -> usize {
+        self.containers.len()
     }
 
     /// A container, and one of its networks.
