@@ -41,7 +41,7 @@ const WATCHED: u64 = 16;
 const IPTABLES: [&str; 2] = ["iptables", "ip6tables"];
 const PROGRAMS: &[&str] = &["ip", "nft", "nsenter", "sh", "sysctl"];
 /// How many differences are shown.
-const SHOWN: usize = 100;
+const SHOWN: usize = 12;
 
 /// What was found out about one host.
 type Compared = (Tally, Vec<String>);

@@ -3,7 +3,7 @@
 /// What one types to have the host, and the words of questions.
 pub(super) type KnownHost = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const KNOWN: [KnownHost; 9] = [
+pub(super) const KNOWN: [KnownHost; 10] = [
     // What the host sends to its own gateway is masqueraded on the loopback link.
     (
         "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --subnet fd88:1::/64
@@ -77,5 +77,14 @@ ip netns add c0
 linkspan attach c0 --netns /run/netns/c0 --network n1
 ip link set uplink down",
         &[("c0", "host:7000"), ("c0", "outside")],
+    ),
+    // What the host sends itself is routed by its source too, and so are its answers.
+    (
+        "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --subnet fd88:1::/64
+ip netns add c0
+linkspan attach c0 --netns /run/netns/c0 --network n1 -p 8000:80
+ip rule add from 10.88.1.0/24 lookup 77
+ip route add default via 192.0.2.2 table 77",
+        &[("host", "c0:7000"), ("c0", "host:7000/udp"), ("c0", "outside"), ("outside", "host:8000")],
     ),
 ];

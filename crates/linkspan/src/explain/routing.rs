@@ -2,7 +2,7 @@
 
 use super::{Doubt, Obstacle, Place};
 use ipnet::IpNet;
-use linkspan_nat_rules::walk::{Route, Routing};
+use linkspan_nat_rules::walk::{Route, Routing, Walk};
 use linkspan_net_types::IfName;
 use linkspan_veth_bridge::survey::{LinkAddress, Lookup, PolicyRule, RouteKind, Survey, TableRoute};
 use std::net::{IpAddr, Ipv6Addr};
@@ -41,17 +41,28 @@ impl Routing for Routed<'_> {
     fn arriving(&self, link: IfName, source: IpAddr, target: IpAddr) -> Option<Route> {
         Some(self.taking(link, source, target).unwrap_or(Route::Nowhere))
     }
+
+    fn leaving(&self, source: IpAddr, target: IpAddr) -> Option<Route> {
+        let route = self.find(None, Some(source), target).and_then(|route| self.leads(route));
+        Some(route.unwrap_or(Route::Nowhere))
+    }
 }
 
 impl<'a> Routed<'a> {
-    /// The route by which the machine itself sends to the target.
+    /// The route by which the machine itself sends to the target, before it has chosen a source.
     pub(crate) fn sending(&self, target: IpAddr) -> Result<&'a TableRoute, Stop> {
         self.find(None, None, target)
     }
 
-    /// The next hop to a target: the target itself where it is on the link.
-    pub(crate) fn next_hop(&self, target: IpAddr) -> IpAddr {
-        self.sending(target).ok().and_then(|route| route.gateway).unwrap_or(target)
+    /// The route by which a packet left, whether it came by a link or is the machine's own.
+    pub(crate) fn taken(&self, walked: &Walk) -> Result<&'a TableRoute, Stop> {
+        let (packet, link) = (walked.packet(), walked.packet().link());
+        self.find(link.as_ref().map(IfName::as_str), Some(packet.source()), walked.target())
+    }
+
+    /// The next hop of a packet: its target itself where that is on the link.
+    pub(crate) fn next_hop(&self, walked: &Walk) -> IpAddr {
+        self.taken(walked).ok().and_then(|route| route.gateway).unwrap_or_else(|| walked.target())
     }
 
     /// Whether it can ask for its neighbours on a link, to send them something with this source (`ndisc_solicit`
@@ -102,7 +113,7 @@ impl<'a> Routed<'a> {
     pub(crate) fn refusal(&self, link: Option<IfName>, source: IpAddr, target: IpAddr) -> Stop {
         let route = match link {
             Some(link) => self.taking(link, source, target),
-            None => self.sending(target).and_then(|route| self.leads(route)),
+            None => self.find(None, Some(source), target).and_then(|route| self.leads(route)),
         };
         route.err().unwrap_or_else(|| self.no_route(target))
     }
@@ -243,7 +254,7 @@ impl<'a> Routed<'a> {
 
 /// Whether a rule is for a packet; `None` where that hangs on something that is not known.
 fn is_for(rule: &PolicyRule, input: Option<&str>, source: Option<IpAddr>, target: IpAddr) -> Option<bool> {
-    // A packet of the machine's own has no source when its route is looked up.
+    // A packet of the machine's own is looked up without a source, to find one, and then with it.
     let from = rule.from.is_none_or(|from| source.is_some_and(|source| from.contains(&source)));
     let to = rule.to.is_none_or(|to| to.contains(&target));
     let by = rule.input.as_deref().is_none_or(|link| link == input.unwrap_or("lo"));

@@ -199,7 +199,8 @@ impl<'a> Journey<'a> {
 
     /// The link by which the host sends to the target.
     fn routed(&self) -> Result<(IfName, Route), Verdict> {
-        match self.routing.route(self.target) {
+        let own = self.routing.leaving(self.packet.source, self.target);
+        match own.unwrap_or_else(|| self.routing.route(self.target)) {
             Route::Nowhere => Err(Verdict::NoRoute(self.target)),
             route @ Route::Link(output) => Ok((output, route)),
             route @ Route::Host => {

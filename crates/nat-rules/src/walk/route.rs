@@ -19,6 +19,14 @@ pub trait Routing {
         let _ = (link, source, target);
         None
     }
+
+    /// Where a packet of the host's own goes that has this source.
+    ///
+    /// `None`, as this default says, has it go by [`Self::route`].
+    fn leaving(&self, source: IpAddr, target: IpAddr) -> Option<Route> {
+        let _ = (source, target);
+        None
+    }
 }
 
 /// Where a packet goes.

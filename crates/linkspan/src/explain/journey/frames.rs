@@ -54,7 +54,7 @@ impl<'a> Journey<'a> {
         self.is_up(Spot::Host, master)?;
         forwards(&port)?;
         self.asks_on(spot, link, walked)?;
-        let next = machine.routed(&at).next_hop(walked.target());
+        let next = machine.routed(&at).next_hop(walked);
         let nobody = || Obstacle::Nobody { at: at.clone(), link: link.to_string(), address: next };
         let to = self.holder(bridge, next)?.ok_or_else(nobody)?;
         Ok(Frame { bridge, port: Some(port), to })
@@ -79,7 +79,7 @@ impl<'a> Journey<'a> {
         if !self.model.bridges.contains(&link) {
             return Ok(None);
         }
-        let next = self.model.host.routed(&Place::Host).next_hop(walked.target());
+        let next = self.model.host.routed(&Place::Host).next_hop(walked);
         match self.holder(link, next)? {
             Some(Holder::Stranger) => Ok(None),
             Some(Holder::Endpoint(to)) => match frame.filter(|frame| self.turns_back(frame, walked, link)) {
@@ -95,7 +95,7 @@ impl<'a> Journey<'a> {
 
     fn note_route(&mut self, spot: Spot<'a>, walked: &Walk) -> Result<(), End> {
         let place = spot.place();
-        if let Ok(route) = self.machine(spot)?.routed(&place).sending(walked.target()) {
+        if let Ok(route) = self.machine(spot)?.routed(&place).taken(walked) {
             self.note(spot, Deed::Route(route.to_string()));
         }
         Ok(())

@@ -220,3 +220,17 @@ fn neighbours_of_ipv6_are_asked_for_from_an_address_of_the_link() {
     let (at, link) = (Place::Host, "eth2".to_owned());
     assert_eq!(asks("eth2", "fd88:1::2"), Err(Stop::By(Obstacle::Unaddressed { at, link })));
 }
+
+#[test]
+fn a_packet_of_the_hosts_own_is_routed_by_its_source_too() {
+    let survey = machine(
+        "link br0 up; link eth1 up; address br0 10.0.0.1/24; address eth1 192.0.2.1/24; rule 9 from 10.0.0.0/24 table 100; route 100:unicast 0.0.0.0/0 dev eth1",
+    );
+    let place = Place::Host;
+    let routed = Routed { at: &place, survey: &survey };
+    let [gateway, inside, other] =
+        ["10.0.0.1", "10.0.0.2", "192.0.2.1"].map(|address| address.parse().unwrap());
+    assert_eq!(routed.source(inside), Ok(gateway));
+    assert_eq!(routed.leaving(gateway, inside), Some(Route::Link("eth1".parse().unwrap())));
+    assert_eq!(routed.leaving(other, inside), Some(Route::Link("br0".parse().unwrap())));
+}
