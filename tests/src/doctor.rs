@@ -6,7 +6,7 @@ use crate::program::{feed, path_of_linkspan, run, tool};
 use crate::snapshot::Snapshot;
 use crate::strace::{Effect, Fault, broken};
 use crate::traffic::{reaches, reaches_none, serve};
-use crate::world::{Case, Family, Member, World, container, filter_bridges, with_each_firewall};
+use crate::world::{Case, Family, Member, World, container, filter_bridges, gateway, with_each_firewall};
 use linkspan::{Endpoint, Firewall, IfName, Neighbours, NetNs, Network, Publish};
 use std::env;
 use std::fs;
@@ -93,6 +93,27 @@ fn forwarding_that_someone_switched_off_is_found() {
                 check(world, &format!("{finding}; mended by: sysctl -w {setting}=1"));
                 reaches(way.0, way.1);
             }
+        });
+    });
+}
+
+#[test]
+fn a_bridge_without_ipv6_is_found_before_what_cannot_come_back_there() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let web = web(world);
+            let link = world.network(1).link();
+            tool(&format!("sysctl -qw net.ipv6.conf.{link}.disable_ipv6=1"));
+            let refused = world.linkspan("reconcile");
+            assert_eq!((refused.code(), refused.out.as_str()), (Some(3), ""), "{refused:?}");
+            let found = told(world);
+            let mend = format!("sysctl -w net/ipv6/conf/{link}/disable_ipv6=0");
+            let finding = format!("net.ipv6.conf.{link}.disable_ipv6 is 1, so network `net-1` has no IPv6");
+            assert_eq!(found[0], format!("wrong: {finding}; mended by: {mend}"));
+            tool(&mend);
+            world.linkspan("reconcile").ok();
+            assert_eq!(told(world), ["nothing is wrong"]);
+            reaches(web.netns(), SocketAddr::new(gateway(&world.network(1), Family::V6), 8080));
         });
     });
 }

@@ -213,7 +213,7 @@ fn a_bad_name_or_network_is_refused_by_its_field() {
             desk.check("network inspect absent", 1, "there is no network `absent`");
             desk.check("inspect absent", 1, "there is no container `absent`");
             desk.check("port absent", 1, "there is no container `absent`");
-            desk.check("detach ''", 2, "'<NAME>': a name is not empty");
+            desk.check("detach ''", 2, "'<NAME>...': a name is not empty");
             desk.check("frobnicate", 2, "unrecognized subcommand 'frobnicate'");
             desk.check("", 2, "no command is given");
         });

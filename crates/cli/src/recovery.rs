@@ -6,22 +6,17 @@ use linkspan::{Error, Host, Left};
 
 pub(crate) fn gc(host: &Host, out: Output) -> Result<(), Fault> {
     let collected = host.gc()?;
-    say(&collected.garbage().to_string(), "nothing to remove\n", out)?;
-    finished(collected.into_left())
+    finish(&collected.garbage().to_string(), "nothing to remove\n", collected.into_left(), out)
 }
 
 pub(crate) fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
     let reconciled = host.reconcile()?;
-    say(&reconciled.to_string(), "the host is as the records say\n", out)?;
-    finished(reconciled.into_left())
+    finish(&reconciled.to_string(), "the host is as the records say\n", reconciled.into_left(), out)
 }
 
-fn say(text: &str, nothing: &str, out: Output) -> Result<(), Fault> {
-    let shown = if text.is_empty() { nothing } else { text };
-    out.report(shown, &text.lines().collect::<Vec<_>>())
-}
-
-/// What stayed is a fault, though the rest is done.
-fn finished(left: Vec<Left>) -> Result<(), Fault> {
+/// What stayed is a fault, though the rest is done; that nothing was to do is said only where nothing stayed.
+fn finish(done: &str, nothing: &str, left: Vec<Left>, out: Output) -> Result<(), Fault> {
+    let shown = if done.is_empty() && left.is_empty() { nothing } else { done };
+    out.report(shown, &done.lines().collect::<Vec<_>>())?;
     if left.is_empty() { Ok(()) } else { Err(Error::LeftBehind { left, refused: None }.into()) }
 }

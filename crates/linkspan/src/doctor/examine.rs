@@ -2,7 +2,7 @@
 
 use super::sight::{Sight, Standing, Uplink, quoted};
 use super::{Diagnosis, Finding, Problem, Severity, traffic};
-use crate::plan::RulesPlan;
+use crate::plan::{NetworkRecord, RulesPlan};
 use crate::{DefinedNetwork, Firewall, Garbage};
 use linkspan_nat_rules::iptables;
 use linkspan_veth_bridge::Step;
@@ -16,6 +16,7 @@ pub(crate) fn diagnose(sight: &Sight) -> Diagnosis {
     findings.extend(traffic(sight));
     findings.extend(unlisted(sight));
     findings.extend(forwarding(sight));
+    findings.extend(without_ipv6(sight));
     findings.extend(routers(sight));
     findings.extend(differences(sight));
     findings.extend(garbage(sight));
@@ -68,6 +69,24 @@ fn forwarding(sight: &Sight) -> Vec<Finding> {
     check(!forwarding.v4, "net.ipv4.ip_forward", DefinedNetwork::has_ipv4);
     check(forwarding.v6 == Some(false), "net.ipv6.conf.all.forwarding", DefinedNetwork::has_ipv6);
     findings
+}
+
+fn without_ipv6(sight: &Sight) -> Vec<Finding> {
+    let lacks = |record: &&NetworkRecord| {
+        record.network.has_ipv6() && sight.without_ipv6.contains(&record.network.link)
+    };
+    sight
+        .networks
+        .iter()
+        .filter(lacks)
+        .map(|record| {
+            let (link, network) = (record.network.link, record.network.name.clone());
+            let problem = Problem::Ipv6Off { setting: format!("net.ipv6.conf.{link}.disable_ipv6"), network };
+            // With slashes a link's name may have dots.
+            let setting = format!("net/ipv6/conf/{link}/disable_ipv6=0");
+            Finding::wrong(problem, Some(format!("sysctl -w {}", quoted(&setting))))
+        })
+        .collect()
 }
 
 /// The kernel hears routers where `accept_ra` is 1 only as long as it does not forward there.

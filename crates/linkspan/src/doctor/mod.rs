@@ -172,6 +172,13 @@ pub enum Problem {
         /// The networks.
         networks: Vec<NetworkName>,
     },
+    /// The kernel carries no IPv6 on the bridge of a network that has it.
+    Ipv6Off {
+        /// The setting that is 1.
+        setting: String,
+        /// The network.
+        network: NetworkName,
+    },
     /// Since the host forwards IPv6, it hears no router on this link any more, and loses the addresses and routes
     /// that it has of one when their time is over (`accept_ra` of the kernel's ip-sysctl).
     RouterUnheard {
@@ -218,6 +225,9 @@ impl fmt::Display for Problem {
             }
             Self::ForwardingOff { setting, networks } => {
                 write!(f, "{setting} is 0, so the host passes nothing on of {}", Few(networks))
+            }
+            Self::Ipv6Off { setting, network } => {
+                write!(f, "{setting} is 1, so network `{network}` has no IPv6")
             }
             Self::RouterUnheard { link } => write!(
                 f,

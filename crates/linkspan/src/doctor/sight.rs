@@ -7,6 +7,7 @@ use linkspan_nat_rules::foreign::Foreign;
 use linkspan_nat_rules::{self as rules, Instance, Ruleset};
 use linkspan_net_types::IfName;
 use linkspan_veth_bridge::{LinkKind, Seen, Snapshot};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
@@ -28,6 +29,8 @@ pub(crate) struct Sight {
     pub(crate) foreign: Foreign,
     pub(crate) standing: Standing,
     pub(crate) uplinks: Vec<Uplink>,
+    /// The bridges on which the kernel carries no IPv6: `conf/LINK/disable_ipv6`.
+    pub(crate) without_ipv6: BTreeSet<IfName>,
 }
 
 /// Whose host it is that is looked at.

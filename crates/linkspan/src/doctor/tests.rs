@@ -7,6 +7,8 @@ use linkspan_nat_rules::{Change, Instance, Ruleset, iptables};
 use linkspan_veth_bridge::{self as links, Link, Route, Seen, Snapshot};
 use serde_json::json;
 
+use std::collections::BTreeSet;
+
 fn network() -> DefinedNetwork {
     let value = json!({
         "id": "0a1b2c3d4e5f", "name": "web", "link": "ls-web", "mtu": null, "labels": {},
@@ -90,6 +92,7 @@ fn sight() -> Sight {
         foreign: Foreign::new(Instance::default()),
         standing: Standing::Lacks(lacks(RulesPlan::None)),
         uplinks: Vec::new(),
+        without_ipv6: BTreeSet::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::doctor::{Asker, Diagnosis, Sight, Standing, Uplink, diagnose, standin
 use crate::kernel::host::{Host, read};
 use crate::plan::NetworkRecord;
 use linkspan_nat_rules::kernel::Others;
+use linkspan_net_types::IfName;
 use linkspan_veth_bridge::Look;
 use linkspan_veth_bridge::kernel::Links;
 use std::collections::BTreeSet;
@@ -64,6 +65,7 @@ impl Host {
             Standing::Lacks(_) => Some(self.plan_gc()?),
             Standing::Blocked(_) => None,
         };
+        let bridges: Vec<_> = networks.iter().map(|record| record.network.link).collect();
         Ok(Some(Sight {
             asker: self.asker(),
             release: read(RELEASE)?,
@@ -76,6 +78,7 @@ impl Host {
             foreign: Others::open_in(self.instance(), self.netns.as_fd())?.look()?,
             standing,
             uplinks: self.netns.run(uplinks)?,
+            without_ipv6: self.netns.run(|| without_ipv6(bridges))?,
         }))
     }
 
@@ -87,6 +90,12 @@ impl Host {
         }
         Ok(records)
     }
+}
+
+/// Those links of the calling thread's namespace on which the kernel carries no IPv6.
+fn without_ipv6(links: Vec<IfName>) -> BTreeSet<IfName> {
+    let setting = |link: &IfName| read(Path::new(IPV6).join(link.as_str()).join("disable_ipv6"));
+    links.into_iter().filter(|link| setting(link).is_ok_and(|value| value == "1")).collect()
 }
 
 /// The links with an IPv6 address that ends with time, as those of routers do, in the calling thread's namespace.
