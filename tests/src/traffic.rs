@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long an answer may take that has to come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// How long an answer is waited for that must not come. Packets of one machine take microseconds; the first
 /// repetition of a lost one would come after a second.
 pub(crate) const DOUBT: Duration = Duration::from_millis(300);

@@ -8,10 +8,13 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A datagram may be lost on a busy machine: it is sent again, as a lost SYN is by the kernel.
 const REPETITION: Duration = Duration::from_secs(1);
+/// Before something is asked again that did not find its way.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// By which protocol something is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,17 +56,41 @@ pub(crate) enum Answer {
 /// Asks from the namespace of the calling thread, and waits for all the answers.
 pub(crate) fn ask(questions: &[Question]) -> Vec<Answer> {
     // Each has a socket of its own, as programs would. One that cannot be sent has its answer: there is no way.
-    let asked: Vec<_> = questions.iter().map(|question| Asked::new(*question).ok()).collect();
+    let mut asked: Vec<_> = questions.iter().map(|question| Some(Asked::new(*question))).collect();
     let begin = Instant::now();
     let mut answers = vec![Answer::None; questions.len()];
-    for (hoped, patience) in [(true, PATIENCE), (false, DOUBT)] {
-        let those =
-            answers.iter_mut().zip(&asked).filter_map(|(answer, asked)| Some((answer, asked.as_ref()?)));
-        for (answer, asked) in those.filter(|(_, asked)| asked.question.hoped == hoped) {
-            *answer = asked.listen(begin + patience).unwrap_or(Answer::None);
+    for hoped in [true, false] {
+        let those = questions.iter().zip(asked.iter_mut().zip(&mut answers));
+        for (question, (asked, answer)) in those.filter(|(question, _)| question.hoped == hoped) {
+            let asked = asked.take().expect("each is heard once");
+            let heard =
+                if hoped { hear(*question, asked, begin + PATIENCE) } else { heard(&asked, begin + DOUBT) };
+            *answer = heard.unwrap_or(Answer::None);
         }
     }
     answers
+}
+
+fn heard(asked: &io::Result<Asked>, until: Instant) -> io::Result<Answer> {
+    asked.as_ref().map_err(copy_of).and_then(|asked| asked.listen(until))
+}
+
+fn copy_of(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// Asks again where a neighbour was not found in time, as on a busy machine. A refusal is an answer.
+fn hear(question: Question, asked: io::Result<Asked>, until: Instant) -> io::Result<Answer> {
+    let mut asked = asked;
+    loop {
+        match heard(&asked, until) {
+            Err(error) if is_lost(&error) && Instant::now() < until => {
+                thread::sleep(PAUSE);
+                asked = Asked::new(question);
+            }
+            heard => return heard,
+        }
+    }
 }
 
 /// A question under way.
@@ -158,6 +185,10 @@ fn read(mut stream: &TcpStream, until: Instant) -> io::Result<Answer> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(Answer::From(answer.parse()?))
+}
+
+fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::HostUnreachable || error.raw_os_error() == Some(Errno::ENOBUFS as i32)
 }
 
 fn is_late(error: &io::Error) -> bool {
