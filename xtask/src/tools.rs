@@ -16,7 +16,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 14] = [
     Tool { program: "conntrack", package: "conntrack" },
     Tool { program: "hostname", package: "hostname" },
     Tool { program: "ip", package: "iproute2" },
@@ -28,7 +28,9 @@ const TOOLS: [Tool; 12] = [
     Tool { program: "script", package: "bsdutils" },
     Tool { program: "setpriv", package: "util-linux" },
     Tool { program: "strace", package: "strace" },
+    Tool { program: "sysctl", package: "procps" },
     Tool { program: "unshare", package: "util-linux" },
+    Tool { program: "which", package: "debianutils" },
 ];
 
 /// Installs what is missing where that is possible, and names what stays missing.
