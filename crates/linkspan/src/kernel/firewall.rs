@@ -72,24 +72,53 @@ impl Rules {
         })
     }
 
-    /// Makes our table what is wanted, where nftables carries the rules.
-    pub(crate) fn reconcile(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<nftables::Plan, Error> {
-        self.nftables(host, |door| door.reconcile(wanted))
+    /// Makes our rules what is wanted, and says what that took.
+    pub(crate) fn reconcile(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<RulesPlan, Error> {
+        Ok(match self.firewall {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => RulesPlan::Nftables(self.nftables(host, |door| door.reconcile(wanted))?),
+            Firewall::Iptables => RulesPlan::Iptables(self.rewrite(host, wanted)?),
+        })
     }
 
-    /// Takes out of our table what is not wanted, where nftables carries the rules.
-    pub(crate) fn prune(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<nftables::Plan, Error> {
-        self.nftables(host, |door| door.prune(wanted))
+    /// Plans to make our rules what is wanted, and changes nothing.
+    pub(crate) fn plan_reconcile(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<RulesPlan, Error> {
+        Ok(match self.firewall {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => {
+                let seen = self.look_at_all(host)?;
+                RulesPlan::Nftables(nftables::reconcile(self.instance, wanted, &seen)?)
+            }
+            Firewall::Iptables => RulesPlan::Iptables(self.plan_rewrite(host, wanted)?),
+        })
     }
 
-    /// What would make our chains what is wanted, where iptables carries the rules.
-    pub(crate) fn plan_rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<RulesPlan, Error> {
-        let door = Iptables::open_in(self.instance, host)?;
-        Ok(RulesPlan::Iptables(iptables::plan(self.instance, wanted, &door.look()?)?))
+    /// Takes out of our rules what is not wanted; iptables, which is rewritten whole, gets what is missing as well.
+    pub(crate) fn prune(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<(), Error> {
+        match self.firewall {
+            Firewall::None => Ok(()),
+            Firewall::Nftables => self.nftables(host, |door| door.prune(wanted)).map(drop),
+            Firewall::Iptables => self.rewrite(host, wanted).map(drop),
+        }
     }
 
-    /// Makes our chains what is wanted, where iptables carries the rules.
-    pub(crate) fn rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<iptables::Plan, Error> {
+    /// Plans what [`prune`](Self::prune) does, and changes nothing.
+    pub(crate) fn plan_prune(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<RulesPlan, Error> {
+        Ok(match self.firewall {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => {
+                let seen = self.look_at_all(host)?;
+                RulesPlan::Nftables(nftables::prune(self.instance, wanted, &seen)?)
+            }
+            Firewall::Iptables => RulesPlan::Iptables(self.plan_rewrite(host, wanted)?),
+        })
+    }
+
+    fn plan_rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<iptables::Plan, Error> {
+        iptables::plan(self.instance, wanted, &Iptables::open_in(self.instance, host)?.look()?)
+    }
+
+    fn rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<iptables::Plan, Error> {
         Iptables::open_in(self.instance, host)?.reconcile(wanted)
     }
 

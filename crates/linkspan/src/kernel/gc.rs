@@ -6,9 +6,8 @@ use crate::kernel::attach::owner;
 use crate::kernel::home::{Readable, file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
-use crate::plan::{Firewall, NetworkRecord, RulesPlan};
+use crate::plan::{NetworkRecord, RulesPlan};
 use crate::{AttachmentId, Error, NetworkId, Residue, mark};
-use linkspan_nat_rules::{Ruleset, nftables};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::{FileName, Taken};
 use linkspan_veth_bridge::kernel::Links;
@@ -87,12 +86,7 @@ impl Host {
     }
 
     fn prune(&self) -> Result<(), Error> {
-        let wanted = self.run.rules_of(Readable::Undamaged)?;
-        match self.firewall() {
-            Firewall::None => Ok(()),
-            Firewall::Nftables => Ok(self.rules.prune(self.netns.as_fd(), &wanted).map(drop)?),
-            Firewall::Iptables => Ok(self.rules.rewrite(self.netns.as_fd(), &wanted).map(drop)?),
-        }
+        Ok(self.rules.prune(self.netns.as_fd(), &self.run.rules_of(Readable::Undamaged)?)?)
     }
 
     fn remove_damaged(&self, garbage: &Garbage, undone: &mut Undone) {
@@ -162,15 +156,7 @@ impl Host {
 
     /// What our table holds that no record wants.
     fn surplus(&self) -> Result<RulesPlan, Error> {
-        let wanted: Ruleset = self.run.rules_of(Readable::Undamaged)?;
-        Ok(match self.firewall() {
-            Firewall::None => RulesPlan::None,
-            Firewall::Nftables => {
-                let seen = self.rules.look_at_all(self.netns.as_fd())?;
-                RulesPlan::Nftables(nftables::prune(self.instance(), &wanted, &seen)?)
-            }
-            Firewall::Iptables => self.rules.plan_rewrite(self.netns.as_fd(), &wanted)?,
-        })
+        Ok(self.rules.plan_prune(self.netns.as_fd(), &self.run.rules_of(Readable::Undamaged)?)?)
     }
 
     fn lessees(&self) -> Result<Vec<(NetworkId, Vec<AttachmentId>)>, Error> {

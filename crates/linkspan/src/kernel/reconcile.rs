@@ -4,8 +4,7 @@ use crate::attachment::AttachmentRecord;
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, NetworkRecord, RulesPlan};
-use crate::{Attachment, Error, Firewall, Mended, NetworkName, Reconciled, Residue};
-use linkspan_nat_rules::nftables;
+use crate::{Attachment, Error, Mended, NetworkName, Reconciled, Residue};
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Look, Seen};
 use std::os::fd::AsFd;
@@ -25,7 +24,8 @@ impl Host {
     /// As [`reconcile`](Self::reconcile); and [`Error::Records`] where a file is damaged that it would rebuild.
     pub fn plan_reconcile(&self) -> Result<Reconciled, Error> {
         self.run.admits(&self.identity)?;
-        let (mut undone, rules) = (Undone::default(), self.plan_rules()?);
+        let (mut undone, rules) =
+            (Undone::default(), self.rules.plan_reconcile(self.netns.as_fd(), &self.run.rules()?)?);
         let missing = self.missing(&mut undone)?;
         Ok(told(rules, missing, undone))
     }
@@ -55,31 +55,11 @@ impl Host {
     fn reconcile_alone(&self, ours: Option<PathBuf>) -> Result<Reconciled, Error> {
         let rebuilt = ours.into_iter().chain(self.rebuild()?).collect();
         self.take_back_the_dead()?;
-        let (mut undone, rules) = (Undone::default(), self.reconcile_rules()?);
+        let (mut undone, rules) =
+            (Undone::default(), self.rules.reconcile(self.netns.as_fd(), &self.run.rules()?)?);
         let missing = self.missing(&mut undone)?;
         let performed = self.bring_back(missing, &mut undone);
         Ok(Reconciled { rebuilt, ..told(rules, performed, undone) })
-    }
-
-    fn reconcile_rules(&self) -> Result<RulesPlan, Error> {
-        let wanted = self.run.rules()?;
-        Ok(match self.firewall() {
-            Firewall::None => RulesPlan::None,
-            Firewall::Nftables => RulesPlan::Nftables(self.rules.reconcile(self.netns.as_fd(), &wanted)?),
-            Firewall::Iptables => RulesPlan::Iptables(self.rules.rewrite(self.netns.as_fd(), &wanted)?),
-        })
-    }
-
-    fn plan_rules(&self) -> Result<RulesPlan, Error> {
-        let wanted = self.run.rules()?;
-        Ok(match self.firewall() {
-            Firewall::None => RulesPlan::None,
-            Firewall::Nftables => {
-                let seen = self.rules.look_at_all(self.netns.as_fd())?;
-                RulesPlan::Nftables(nftables::reconcile(self.instance(), &wanted, &seen)?)
-            }
-            Firewall::Iptables => self.rules.plan_rewrite(self.netns.as_fd(), &wanted)?,
-        })
     }
 
     /// Plans what is missing: of the bridges first, and of the containers as if those were there.

@@ -2,7 +2,7 @@
 
 use super::Foreign;
 use super::opening::Opening;
-use crate::netfilter::{Act, Base, Chain, End, Family, Hook, Rule, Run, Stage, Table};
+use crate::netfilter::{Act, Base, Care, Chain, End, Family, Hook, Rule, Run, Stage, Table};
 use crate::walk::Walk;
 use linkspan_net_types::IfName;
 
@@ -37,7 +37,7 @@ pub(super) fn command(
     }
     let accepted = |candidate: &Candidate<'_>| {
         let mended = candidate.on_paper(table);
-        matches!(Run::base(&mended, name, base, stage, &foreign.links), End::Accepted(_))
+        matches!(Run::base(&mended, (name, base), stage, &foreign.links, Care::Way), End::Accepted(_))
     };
     stopping.candidates().into_iter().find(accepted).map(|candidate| candidate.command)
 }

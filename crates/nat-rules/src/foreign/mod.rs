@@ -40,7 +40,7 @@ mod opening;
 
 use crate::Instance;
 use crate::iptables;
-use crate::netfilter::{Base, End, Family, Run, Stage, Table, read_saved};
+use crate::netfilter::{Base, Care, End, Family, Run, Stage, Table, read_saved};
 use crate::nftables::Chain;
 use crate::walk::{RuleRef, Walk};
 use serde::{Deserialize, Serialize};
@@ -226,7 +226,7 @@ pub fn judge(foreign: &Foreign, walk: &Walk) -> Judgement {
 pub fn objections(foreign: &Foreign, walk: &Walk) -> impl Iterator<Item = Judgement> {
     let entered = |stage| foreign.entered(stage).into_iter().map(move |chain| (stage, chain));
     walk.stages().iter().flat_map(entered).filter_map(|(stage, (table, name, base))| {
-        match Run::base(table, name, base, stage, &foreign.links) {
+        match Run::base(table, (name, base), stage, &foreign.links, Care::Way) {
             End::Dropped(at) => {
                 let mend = mend::command(foreign, walk, stage, (table, name, base));
                 Some(Judgement::StoppedBy { rule: at.rule(), mend })

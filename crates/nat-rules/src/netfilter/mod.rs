@@ -14,7 +14,7 @@ mod table;
 #[cfg(feature = "kernel")]
 pub(crate) use field::Part;
 pub(crate) use field::{Field, Range, Test, Truth};
-pub(crate) use run::{End, Run};
+pub(crate) use run::{Care, End, Run};
 pub(crate) use saved::read as read_saved;
 pub(crate) use stage::{Hook, Layer, Link, Stage};
 #[cfg(feature = "kernel")]

@@ -46,7 +46,7 @@ pub(crate) struct Run<'a> {
 
 /// What of two possible ends makes a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Care {
+pub(crate) enum Care {
     /// Whether and where the packet goes on.
     Way,
     /// Its source as well.
@@ -71,34 +71,13 @@ impl<'a> Run<'a> {
     /// Through a base chain of the table.
     pub(crate) fn base(
         table: &'a Table,
-        name: &'a str,
-        base: &'a Base,
-        stage: &'a Stage,
-        links: &'a BTreeMap<u32, String>,
-    ) -> End<'a> {
-        Self::of_base(table, (name, base), stage, links, Care::Way).through(name)
-    }
-
-    /// The same, where its end is not known as long as the translation of the source is not.
-    pub(crate) fn exact(
-        table: &'a Table,
-        name: &'a str,
-        base: &'a Base,
-        stage: &'a Stage,
-        links: &'a BTreeMap<u32, String>,
-    ) -> End<'a> {
-        Self::of_base(table, (name, base), stage, links, Care::Translation).through(name)
-    }
-
-    fn of_base(
-        table: &'a Table,
         (name, base): (&'a str, &'a Base),
         stage: &'a Stage,
         links: &'a BTreeMap<u32, String>,
         care: Care,
-    ) -> Self {
+    ) -> End<'a> {
         let sight = Sight { stage, priority: base.priority, links };
-        Self { table, sight, base: Some((name, base)), care, asked: 0 }
+        Self { table, sight, base: Some((name, base)), care, asked: 0 }.through(name)
     }
 
     /// Through a chain that a rule of priority 0 jumps to.

@@ -2,7 +2,7 @@
 
 use super::{RuleRef, Verdict};
 use crate::foreign::Foreign;
-use crate::netfilter::{Base, End, Kind, Nat, Run, Stage, Table};
+use crate::netfilter::{Base, Care, End, Kind, Nat, Run, Stage, Table};
 
 /// A base chain with its table.
 type Entered<'a> = (&'a Table, &'a str, &'a Base);
@@ -18,7 +18,7 @@ pub(super) fn ask(
     let (nat, filter): (Vec<_>, Vec<_>) =
         seen.all_entered(stage).into_iter().partition(|(_, _, base)| base.kind == Kind::Nat);
     for (table, name, base) in filter {
-        match Run::exact(table, name, base, stage, seen.links()) {
+        match Run::base(table, (name, base), stage, seen.links(), Care::Translation) {
             End::Unknown(at) => *doubt = doubt.take().or_else(|| Some(at.rule())),
             end => pass(&end, trace)?,
         }
@@ -39,7 +39,7 @@ fn translate(
         if found.is_some_and(|(priority, _)| priority != base.priority) {
             break;
         }
-        match (Run::exact(table, name, base, stage, seen.links()), found) {
+        match (Run::base(table, (name, base), stage, seen.links(), Care::Translation), found) {
             (End::Translated(at, Nat::Target(None) | Nat::Source(None)) | End::Unknown(at), _) => {
                 return Err(Verdict::CannotTell(at.rule()));
             }

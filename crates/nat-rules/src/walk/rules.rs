@@ -2,7 +2,7 @@ use super::layout::{End, Loaded};
 use super::{RuleRef, Verdict, everything};
 use crate::foreign::Foreign;
 use crate::iptables::{self, Family};
-use crate::netfilter::{self, Layer, Nat, Run, Stage, Table};
+use crate::netfilter::{self, Care, Layer, Nat, Run, Stage, Table};
 use crate::nftables::{Seen, elements_of};
 use crate::{Instance, Ruleset};
 use linkspan_net_types::IfName;
@@ -144,7 +144,7 @@ fn by_lines(tables: &[Table], stage: &Stage, trace: &mut Vec<RuleRef>) -> Result
     let mut entered: Vec<_> = entered.collect();
     entered.sort_by_key(|(_, _, base)| base.priority);
     for (table, name, base) in entered {
-        match Run::base(table, name, base, stage, &BTreeMap::new()) {
+        match Run::base(table, (name, base), stage, &BTreeMap::new(), Care::Way) {
             netfilter::End::Accepted(Some(at)) => trace.push(at.rule()),
             netfilter::End::Accepted(None) | netfilter::End::Returned => {}
             netfilter::End::Translated(at, nat) => {
