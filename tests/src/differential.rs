@@ -13,6 +13,7 @@ mod topology;
 mod trial;
 mod witness;
 
+use crate::length::length;
 use crate::private::{in_private_with, lacks};
 use crate::snapshot::Snapshot;
 use crate::traffic::{DOUBT, PATIENCE};
@@ -28,10 +29,10 @@ use std::thread;
 use topology::Topology;
 use trial::{Tally, Trial};
 
-/// How many hosts are drawn in a usual run.
-const USUAL: u64 = 200;
+/// How many hosts are drawn in a usual run, and in a long one.
+const USUAL: (u64, u64) = (200, 2000);
 /// How many are drawn to be compared in each case.
-const USUAL_ALIKE: u64 = 20;
+const USUAL_ALIKE: (u64, u64) = (20, 300);
 /// How many questions are asked of each.
 const QUESTIONS: usize = 16;
 /// How many hosts there are at once: they mostly wait.
@@ -72,9 +73,10 @@ fn what_was_explained_wrongly_once_is_what_packets_do() {
 }
 
 /// Compares the hosts of as many seeds as are asked for.
-fn with_each_seed(usual: u64, compare: impl Fn(u64) -> Compared + Sync) {
+fn with_each_seed((usual, long): (u64, u64), compare: impl Fn(u64) -> Compared + Sync) {
     let first = number("LINKSPAN_SEED").unwrap_or(0);
-    let seeds: Vec<_> = (first..first + number("LINKSPAN_TOPOLOGIES").unwrap_or(usual)).collect();
+    let seeds: Vec<_> =
+        (first..first + number("LINKSPAN_TOPOLOGIES").unwrap_or_else(|| length(usual, long))).collect();
     compare_all(&seeds, |seed| {
         let (tally, differences) = compare(*seed);
         let named = |what| format!("LINKSPAN_SEED={seed} LINKSPAN_TOPOLOGIES=1: {what}");

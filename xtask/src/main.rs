@@ -17,6 +17,7 @@ mod lint;
 mod outcome;
 mod pure_halves;
 mod skips;
+mod soak;
 mod task;
 mod test;
 mod tools;
@@ -48,6 +49,7 @@ fn perform(task: Task) -> io::Result<Outcome> {
         }
         Task::Test { user } => test::run(user),
         Task::EndToEnd { filter } => e2e::run(filter.as_deref()),
+        Task::Soak { part } => soak::run(part.as_deref()),
         Task::Golden(mode) => golden::run(mode),
         Task::Docs => docs::run(),
         Task::Bench(wish) => bench::run(&wish).map(|()| Outcome::default()),

@@ -13,6 +13,7 @@ Usage: cargo xtask NAME
                     those for want of a program that cannot be installed here
                     --as: compile as root, run the tests as this user
   e2e [FILTER]      the packet-level tests alone
+  soak [PART]       the tests that have a longer form, in it: takes hours
   golden [--bless]  compare the rule sets with their golden files; --bless rewrites them
   docs              the documentation, warnings are errors
   bench [SUBJECT].. how fast it is, beside a floor of raw netlink messages and what else is installed; of
@@ -27,6 +28,7 @@ pub(crate) enum Task {
     Help,
     Test { user: Option<Uid> },
     EndToEnd { filter: Option<String> },
+    Soak { part: Option<String> },
     Golden(Mode),
     Docs,
     Bench(Wish),
@@ -47,6 +49,8 @@ impl Task {
             },
             ["e2e"] => Ok(Self::EndToEnd { filter: None }),
             ["e2e", filter] => Ok(Self::EndToEnd { filter: Some(filter.to_owned()) }),
+            ["soak"] => Ok(Self::Soak { part: None }),
+            ["soak", part] => Ok(Self::Soak { part: Some(part.to_owned()) }),
             ["golden"] => Ok(Self::Golden(Mode::Compare)),
             ["golden", "--bless"] => Ok(Self::Golden(Mode::Bless)),
             ["docs"] => Ok(Self::Docs),
@@ -91,6 +95,8 @@ mod tests {
         check("test --as 1000", &Ok(Task::Test { user: "1000".parse().ok() }));
         check("e2e", &Ok(Task::EndToEnd { filter: None }));
         check("e2e publish", &Ok(Task::EndToEnd { filter: Some("publish".to_owned()) }));
+        check("soak", &Ok(Task::Soak { part: None }));
+        check("soak model", &Ok(Task::Soak { part: Some("model".to_owned()) }));
         check("golden", &Ok(Task::Golden(Mode::Compare)));
         check("golden --bless", &Ok(Task::Golden(Mode::Bless)));
         check("docs", &Ok(Task::Docs));
