@@ -14,7 +14,9 @@ use crate::world::{Spot, Trouble, World};
 const NUMBER: u16 = 0;
 /// A first packet that is lost is repeated after a second.
 const STALL: Duration = Duration::from_millis(500);
-const SELDOM: usize = 10;
+/// One that takes a hundred milliseconds takes fewer turns.
+const SELDOM: usize = 50;
+const ROUNDS: usize = 1000;
 
 pub(crate) fn measure() -> Result<(), Trouble> {
     let [a, b] = [World::enter()?, World::enter()?];
@@ -53,7 +55,7 @@ pub(crate) fn measure() -> Result<(), Trouble> {
         });
         contestants.push(turn.resting(REAPED).every(SELDOM));
     }
-    let [first] = interleave(200, contestants)?;
+    let [first] = interleave(ROUNDS, contestants)?;
     report::operation("first connection", 0, &first);
     first.iter().for_each(count_stalls);
     Ok(())

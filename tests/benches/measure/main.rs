@@ -19,6 +19,7 @@ mod peers;
 mod ports;
 mod present;
 mod process;
+mod proxy;
 mod report;
 mod world;
 

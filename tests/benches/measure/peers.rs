@@ -62,6 +62,15 @@ impl Peer {
         }
     }
 
+    /// A word for it in names of files.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self.program {
+            Program::Netavark(_) => "netavark",
+            Program::Plugins(_) => "plugins",
+            Program::Ip => "ip",
+        }
+    }
+
     /// Makes what all its containers share; the calling thread is on its host afterwards.
     pub(crate) fn prepare(&self) -> Result<(), Trouble> {
         self.world.host.enter()?;

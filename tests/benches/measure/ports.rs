@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use crate::connect::Server;
 use crate::contest::{Contestant, interleave, timed};
 use crate::floor::{self, Floor};
 use crate::hosts::{Linkspan, Raw};
+use crate::proxy::Proxy;
 use crate::world::{Attached, Spot, Trouble, World};
-use crate::{iptables, report};
+use crate::{iptables, proxy, report};
 
 /// How many ports are published while one comes or goes.
 const SIZES: [u16; 4] = [0, 1, 1000, 10_000];
@@ -59,6 +61,8 @@ struct Hosts {
     floor: Served,
     /// The floor's containers, and a rule for each port.
     iptables: Option<Served>,
+    /// A process for each port.
+    proxy: Option<PathBuf>,
 }
 
 /// The floor with a container that stays, in which a server listens.
@@ -92,6 +96,7 @@ impl Hosts {
             only,
             floor: Served::build(c, "floor")?,
             iptables,
+            proxy: installed_proxy(),
         })
     }
 
@@ -158,7 +163,7 @@ fn attach_with_all(hosts: &mut Hosts, size: u16) -> Result<(), Trouble> {
 
 /// One port more, by the rules alone.
 fn add_one(hosts: &mut Hosts, there: &There, size: u16) -> Result<(), Trouble> {
-    let Hosts { linkspan, floor, iptables, .. } = hosts;
+    let Hosts { linkspan, single, floor, iptables, proxy, .. } = hosts;
     linkspan.world.host.enter()?;
     let mut rules = Nftables::open_in(Instance::default(), NetNs::current()?.as_fd())?;
     let publish = Change::new().publish(one(there.many.address())?);
@@ -179,6 +184,9 @@ fn add_one(hosts: &mut Hosts, there: &There, size: u16) -> Result<(), Trouble> {
     if let Some(Served { raw, .. }) = iptables {
         contestants.push(Contestant::new("iptables", || by_iptables(raw)).every(SELDOM));
     }
+    if let Some(program) = proxy {
+        contestants.push(Contestant::new("docker-proxy", || by_proxy(program, &single.world)).every(SELDOM));
+    }
     let [add, remove] = interleave(400, contestants)?;
     report::operation("add one port", size, &add);
     report::operation("remove one port", size, &remove);
@@ -195,6 +203,22 @@ fn by_iptables(raw: &Raw) -> Result<[Duration; 2], Trouble> {
     let to = floor::address(STAYS);
     let (add, ()) = timed(|| iptables::publish(ONE, to))?;
     let (remove, ()) = timed(|| iptables::withdraw(ONE, to))?;
+    Ok([add, remove])
+}
+
+fn installed_proxy() -> Option<PathBuf> {
+    let program = proxy::find();
+    if program.is_none() {
+        report::absent("docker-proxy", "not installed");
+    }
+    program
+}
+
+/// A process for the port, which is there for no others.
+fn by_proxy(program: &Path, world: &World) -> Result<[Duration; 2], Trouble> {
+    world.host.enter()?;
+    let (add, proxy) = timed(|| Proxy::start(program, ONE, floor::address(STAYS)))?;
+    let (remove, ()) = timed(|| proxy.stop())?;
     Ok([add, remove])
 }
 
@@ -216,7 +240,7 @@ fn attach_one_more(hosts: &mut Hosts, size: u16) -> Result<(), Trouble> {
 
 /// Connections from the remote machine, one by one.
 fn connect(hosts: &Hosts, there: &There, size: u16) -> Result<(), Trouble> {
-    let Hosts { linkspan, single, only, floor, iptables } = hosts;
+    let Hosts { linkspan, single, only, floor, iptables, .. } = hosts;
     let last = FIRST + size - 1;
     let mut contestants = vec![
         Contestant::new("linkspan, the only port", || Ok([only.connect(&single.world, FIRST)?])),
