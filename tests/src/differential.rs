@@ -4,7 +4,6 @@
 //! `LINKSPAN_SEED=NUMBER` on.
 
 mod damage;
-mod dice;
 mod foreign;
 mod known;
 mod lines;
@@ -13,12 +12,12 @@ mod topology;
 mod trial;
 mod witness;
 
+use crate::dice::Dice;
 use crate::length::length;
 use crate::private::{in_private_with, lacks};
 use crate::snapshot::Snapshot;
 use crate::traffic::{DOUBT, PATIENCE};
 use crate::world::Case;
-use dice::Dice;
 use known::{KNOWN, KnownHost};
 use questions::Asked;
 use std::env;

@@ -1,7 +1,7 @@
 //! What is asked about a host that is there.
 
-use super::dice::Dice;
 use super::topology::REMOTE_ADDRESSES;
+use crate::dice::Dice;
 use linkspan::{Attachment, Host, IpNet, Protocol};
 use std::fmt;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! Hosts that nobody would build by hand, drawn from a seed: a script of commands.
 
-use super::dice::Dice;
 use super::{damage, foreign};
+use crate::dice::Dice;
 use linkspan::Firewall;
 use std::fmt;
 
