@@ -56,11 +56,17 @@ impl fmt::Display for Ran {
 /// Runs a program to its end, in the namespaces of the calling thread.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Ran {
+    run_within(command, PATIENCE)
+}
+
+/// Runs a program that may take so long.
+#[track_caller]
+pub(crate) fn run_within(command: &mut Command, patience: Duration) -> Ran {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let out = child.stdout.take().map(collect);
     let err = child.stderr.take().map(collect);
-    let Some(status) = wait(&mut child, PATIENCE) else {
+    let Some(status) = wait(&mut child, patience) else {
         child.kill().unwrap();
         child.wait().unwrap();
         panic!("{command:?} does not end");

@@ -1,0 +1,156 @@
+//! What somebody was told he has, and who may have taken it since.
+
+use super::deed::Deed;
+use linkspan::{Attachment, IpNet};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Attachments that are certain: made with success, and by nobody taken away since.
+///
+/// Deeds overlap, and the book hears of a success after it happened. So each deed is entered before it begins and
+/// after it ended, and what one that may have come between could have taken away is not certain.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    now: u64,
+    certain: Vec<Certain>,
+    deeds: Vec<Entered>,
+}
+
+/// An attachment that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Certain {
+    pub(super) attachment: Attachment,
+    /// The number of its namespace.
+    pub(super) netns: usize,
+    since: u64,
+}
+
+#[derive(Debug)]
+struct Entered {
+    deed: Deed,
+    ended: Option<u64>,
+}
+
+/// A deed under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    at: u64,
+    place: usize,
+}
+
+impl Certain {
+    fn networks(&self) -> impl Iterator<Item = &str> {
+        self.attachment.endpoints().iter().map(|endpoint| endpoint.network().as_str())
+    }
+
+    /// Whether a deed may take it away.
+    fn is_in_danger_of(&self, deed: &Deed) -> bool {
+        match deed {
+            Deed::Detach { name } => self.attachment.name().as_str() == name,
+            Deed::RemoveWithAll { network } => self.networks().any(|on| on == network),
+            Deed::Vanish { netns } => self.netns == *netns,
+            _ => false,
+        }
+    }
+}
+
+/// Everything that nobody else can have at the same time, each as a line.
+pub(super) fn belongings(attachment: &Attachment) -> BTreeSet<String> {
+    let own = [format!("name {}", attachment.name()), format!("netns {}", attachment.namespace().cookie())];
+    let ports = attachment.published().iter().filter_map(|published| {
+        published.host().map(|host| format!("port {}/{}", host.port(), published.protocol()))
+    });
+    let ends = attachment.endpoints().iter();
+    let links = ends.clone().map(|end| format!("link {}", end.host_link()));
+    let on = ends.flat_map(|end| end.addresses().iter().map(IpNet::addr));
+    own.into_iter().chain(ports).chain(links).chain(on.map(|address| format!("address {address}"))).collect()
+}
+
+impl Book {
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A deed begins: what it may take away is not certain from here on.
+    pub(super) fn begin(&self, deed: &Deed) -> Begun {
+        let mut pages = self.pages();
+        pages.now += 1;
+        pages.certain.retain(|certain| !certain.is_in_danger_of(deed));
+        pages.deeds.push(Entered { deed: deed.clone(), ended: None });
+        Begun { at: pages.now, place: pages.deeds.len() - 1 }
+    }
+
+    /// A deed ended, well or not.
+    pub(super) fn end(&self, begun: Begun) {
+        let mut pages = self.pages();
+        pages.now += 1;
+        pages.deeds[begun.place].ended = Some(pages.now);
+    }
+
+    /// An attach succeeded: nothing that it got belongs to another who is certain to have it.
+    pub(super) fn enter(&self, begun: Begun, attachment: Attachment, netns: usize) -> Result<(), String> {
+        let mut pages = self.pages();
+        let certain = Certain { attachment, netns, since: pages.now };
+        if pages.may_be_gone(begun, &certain) {
+            return Ok(());
+        }
+        let got = belongings(&certain.attachment);
+        for other in &pages.certain {
+            let twice: Vec<_> = belongings(&other.attachment).intersection(&got).cloned().collect();
+            if !twice.is_empty() {
+                return Err(format!("had twice: {twice:?}, by {certain:?} and {other:?}"));
+            }
+        }
+        pages.certain.push(certain);
+        Ok(())
+    }
+
+    /// An attach succeeded, and is on no record: somebody must have taken it away.
+    pub(super) fn miss(&self, begun: Begun, deed: &Deed) -> Result<(), String> {
+        let may_have = |entered: &Entered| {
+            let taking = matches!(
+                entered.deed,
+                Deed::Detach { .. } | Deed::RemoveWithAll { .. } | Deed::Vanish { .. }
+            );
+            taking && entered.ended.is_none_or(|ended| ended > begun.at)
+        };
+        match self.pages().deeds.iter().any(may_have) {
+            true => Ok(()),
+            false => Err(format!("{deed:?} succeeded, and is on no record")),
+        }
+    }
+
+    /// A network was removed as unused: nobody is on it for certain who was on it when that began.
+    pub(super) fn was_unused(&self, begun: Begun, network: &str) -> Result<(), String> {
+        let pages = self.pages();
+        let on_it =
+            |certain: &&Certain| certain.since < begun.at && certain.networks().any(|on| on == network);
+        match pages.certain.iter().find(on_it) {
+            None => Ok(()),
+            Some(user) => Err(format!("`{network}` was removed under {user:?}")),
+        }
+    }
+
+    /// Everything that is certain.
+    pub(super) fn certain(&self) -> Vec<Certain> {
+        self.pages().certain.clone()
+    }
+
+    /// Whether it is certain still.
+    pub(super) fn stands(&self, certain: &Certain) -> bool {
+        self.pages().certain.iter().any(|other| other.attachment.id() == certain.attachment.id())
+    }
+}
+
+impl Pages {
+    /// Whether somebody was at work since the attach began who may have taken it away again.
+    fn may_be_gone(&self, begun: Begun, certain: &Certain) -> bool {
+        let since = self.deeds.iter().filter(|entered| entered.ended.is_none_or(|ended| ended > begun.at));
+        since.into_iter().any(|entered| certain.is_in_danger_of(&entered.deed))
+    }
+}

@@ -1,0 +1,198 @@
+//! Many who do at random what they like, on the same few networks, names, namespaces and ports.
+
+use super::book::{Book, Certain, belongings};
+use super::deed::{Deed, NAMESPACES, path};
+use super::doer::{Doer, Outcome};
+use super::place::Place;
+use crate::dice::Dice;
+use crate::snapshot::Snapshot;
+use crate::world::{Family, World};
+use linkspan::{AttachmentId, NetNs};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// How many work at the same time.
+const WORKERS: usize = 16;
+
+/// How often one is asked who is there: who was taken away in the middle of a question never answers it.
+const ATTEMPTS: usize = 15;
+
+/// Some of those who are refused, and why that is as it should be.
+const REFUSALS: [&str; 10] = [
+    "is taken by",
+    "is published by",
+    "attached already",
+    "there is no network",
+    "there is no container",
+    "exists",
+    "is in use by",
+    "is given twice",
+    // Between the end of one and the next at its path.
+    "cannot open network namespace",
+    "is not a network namespace",
+];
+
+/// Some workers on one host.
+pub(super) struct Crowd<'a> {
+    world: &'a World,
+    doers: Vec<Doer<'a>>,
+    book: Book,
+    places: Vec<Mutex<Place>>,
+    wrong: Mutex<Vec<String>>,
+    tally: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+/// Lets sixteen workers do so many things each, and looks at what came of it. They take turns with the doers.
+pub(super) fn crowd<'a>(world: &'a World, doers: Vec<Doer<'a>>, deeds: usize, seed: u64) {
+    println!("{WORKERS} times {deeds} deeds with {}, seed {seed}", world.case);
+    // The first pin makes the folder that it is in a mount, which stays.
+    drop(Place::make(0));
+    NetNs::unpin(path(0)).unwrap();
+    let before = Snapshot::take();
+    let places = (0..NAMESPACES).map(|number| Mutex::new(Place::make(number))).collect();
+    let crowd = Crowd {
+        world,
+        doers,
+        book: Book::default(),
+        places,
+        wrong: Mutex::default(),
+        tally: Mutex::default(),
+    };
+    thread::scope(|scope| {
+        for worker in 0..WORKERS {
+            let crowd = &crowd;
+            let dice = Dice::new(seed.wrapping_mul(1000).wrapping_add(u64::try_from(worker).unwrap()));
+            scope.spawn(move || crowd.work(&crowd.doers[worker % crowd.doers.len()], dice, deeds));
+        }
+    });
+    let wrong = crowd.wrong.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+    assert!(wrong.is_empty(), "seed {seed}:\n{wrong}");
+    crowd.settle();
+    crowd.leave();
+    before.assert_unchanged(&format!("everybody left, seed {seed}"));
+}
+
+impl Crowd<'_> {
+    fn work(&self, doer: &Doer<'_>, mut dice: Dice, deeds: usize) {
+        for _ in 0..deeds {
+            let there = self.book.certain();
+            let names: Vec<_> = there.iter().map(|certain| certain.attachment.name().to_string()).collect();
+            let deed = Deed::draw(&mut dice, &names);
+            if let Err(wrong) = self.perform(doer, &mut dice, &deed) {
+                self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
+                return;
+            }
+        }
+    }
+
+    fn perform(&self, doer: &Doer<'_>, dice: &mut Dice, deed: &Deed) -> Result<(), String> {
+        let begun = self.book.begin(deed);
+        let outcome = match deed {
+            Deed::Ask => self.ask_somebody(dice).map(|()| Outcome::Done(None)),
+            Deed::Vanish { netns } => {
+                self.places[*netns].lock().unwrap_or_else(PoisonError::into_inner).replace();
+                Ok(Outcome::Done(None))
+            }
+            _ => doer.perform(dice, deed),
+        };
+        self.count(&outcome);
+        let judged = outcome.and_then(|outcome| match (outcome, deed) {
+            (Outcome::Done(Some(id)), Deed::Attach(wish)) => match self.world.host.attachment(id) {
+                Ok(Some(attachment)) => self.book.enter(begun, attachment, wish.netns),
+                Ok(None) => self.book.miss(begun, deed),
+                Err(error) => Err(format!("{deed:?}: {error:?}")),
+            },
+            (Outcome::Done(_), Deed::Remove { network }) => self.book.was_unused(begun, network),
+            (Outcome::Refused(why), _) if !REFUSALS.iter().any(|refusal| why.contains(refusal)) => {
+                Err(format!("{deed:?} is refused: {why}"))
+            }
+            _ => Ok(()),
+        });
+        self.book.end(begun);
+        judged
+    }
+
+    fn count(&self, outcome: &Result<Outcome, String>) {
+        let what = match outcome {
+            Ok(Outcome::Done(Some(_))) => "attached",
+            Ok(Outcome::Done(None)) => "done",
+            Ok(Outcome::Refused(_)) => "refused",
+            Ok(Outcome::Killed) => "killed",
+            Err(_) => "wrong",
+        };
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+    }
+
+    fn ask_somebody(&self, dice: &mut Dice) -> Result<(), String> {
+        let there = self.book.certain();
+        match there.is_empty() {
+            true => Ok(()),
+            false => self.ask(&there[dice.below(there.len())]),
+        }
+    }
+
+    /// One who is there is on record as he was told, and the server behind his ports is his own, unless somebody
+    /// took him away meanwhile.
+    fn ask(&self, certain: &Certain) -> Result<(), String> {
+        let mut last = Ok(());
+        for _ in 0..ATTEMPTS {
+            last = self.answers(certain);
+            if last.is_ok() || !self.book.stands(certain) {
+                return Ok(());
+            }
+        }
+        last.map_err(|wrong| format!("{wrong}: {certain:?}"))
+    }
+
+    fn answers(&self, certain: &Certain) -> Result<(), String> {
+        let expected = &certain.attachment;
+        let on_record = self.world.host.attachment(expected.id()).map_err(|error| format!("{error:?}"))?;
+        if on_record.as_ref() != Some(expected) {
+            return Err(format!("on record is {on_record:?}"));
+        }
+        for host in expected.published().iter().filter_map(|published| published.host()) {
+            let at = (self.world.host_address(Family::V4), host.port().get()).into();
+            let answer = self.world.remote().run(|| Place::ask(at)).unwrap();
+            let answer = answer.map_err(|error| format!("{at} does not answer: {error}"))?;
+            if answer != expected.namespace().cookie().to_string() {
+                return Err(format!("{at} is answered by namespace {answer}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// When all have come to rest, nobody has what another has, and who is certain to be there is, whole.
+    fn settle(&self) {
+        self.world.linkspan("ps").ok();
+        let mut owners = BTreeMap::new();
+        for attachment in self.world.host.attachments().unwrap() {
+            for thing in belongings(&attachment) {
+                let other = owners.insert(thing.clone(), attachment.name().clone());
+                assert!(other.is_none(), "{thing} is had by {other:?} and {}", attachment.name());
+            }
+        }
+        let certain = self.book.certain();
+        println!("{:?}; {} are there for certain", self.tally, certain.len());
+        certain.iter().for_each(|certain| self.ask(certain).unwrap());
+        self.world.linkspan("gc").ok();
+        assert_eq!(self.world.linkspan("reconcile").ok(), "the host is as the records say\n");
+        certain.iter().for_each(|certain| self.ask(certain).unwrap());
+    }
+
+    fn leave(self) {
+        for attachment in self.world.host.attachments().unwrap() {
+            self.world.linkspan(&format!("detach {}", attachment.id())).ok();
+        }
+        for network in self.world.host.networks().unwrap() {
+            self.world.linkspan(&format!("network rm {}", network.name())).ok();
+        }
+        assert_eq!(self.world.linkspan("gc").ok(), "nothing to remove\n");
+        (0..NAMESPACES).for_each(|number| NetNs::unpin(path(number)).unwrap());
+    }
+}
+
+/// The id that an attach printed.
+pub(super) fn id(printed: &str) -> Option<AttachmentId> {
+    printed.trim().parse().ok()
+}
