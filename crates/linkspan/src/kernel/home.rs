@@ -167,6 +167,10 @@ impl Run {
     }
 
     fn tidy(&self) -> Result<(), Error> {
+        // Nobody is kept out for a look; the last one to leave sees that all others have.
+        if !self.is_idle()? {
+            return Ok(());
+        }
         let name = file("host");
         let Some(_alone) = self.locks.try_lock(&name, Access::Exclusive)? else { return Ok(()) };
         if self.is_idle()? {
@@ -258,6 +262,11 @@ impl Run {
     /// Held shared by whoever attaches to a network, alone by whoever brings it up or takes it down.
     pub(crate) fn lock_network(&self, network: NetworkId, access: Access) -> Result<Lock, Error> {
         Ok(self.locks.lock(&file(format!("network-{network}")), access)?)
+    }
+
+    /// The same alone, where nobody is at work on the network.
+    pub(crate) fn try_lock_network(&self, network: NetworkId) -> Result<Option<Lock>, Error> {
+        Ok(self.locks.try_lock(&file(format!("network-{network}")), Access::Exclusive)?)
     }
 
     /// Held by whoever rewrites all rules, which is all that iptables can.

@@ -2,12 +2,11 @@
 
 use crate::kernel::home::network_of;
 use crate::kernel::host::{Host, read};
-use crate::kernel::up::Known;
+use crate::kernel::up::{Defining, Known, Turn};
 use crate::network::{Surroundings, decide, nameservers};
 use crate::plan::{NetworkPlan, NetworkRecord};
 use crate::{Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName};
 use linkspan_net_types::IfName;
-use linkspan_records::Access;
 use linkspan_veth_bridge::Snapshot;
 use linkspan_veth_bridge::kernel::Links;
 use std::io;
@@ -26,11 +25,13 @@ impl Host {
     /// # Errors
     /// [`Error::NetworkDiffers`]; for the rest as [`create_network`](Self::create_network).
     pub fn ensure_network(&self, wanted: &Network) -> Result<DefinedNetwork, Error> {
-        self.make(|| {
-            self.define(wanted, |there| match wanted.difference(there) {
-                None => Ok(()),
-                Some(what) => Err(Error::NetworkDiffers { name: there.name.clone(), what }),
-            })
+        let suits = |there: &DefinedNetwork| match wanted.difference(there) {
+            None => Ok(()),
+            Some(what) => Err(Error::NetworkDiffers { name: there.name.clone(), what }),
+        };
+        self.make(|| match self.whole(wanted.name())? {
+            Some(there) => suits(&there).map(|()| there),
+            None => self.define(wanted, suits),
         })
     }
 
@@ -50,21 +51,18 @@ impl Host {
     fn define(
         &self,
         wanted: &Network,
-        suits: impl FnOnce(&DefinedNetwork) -> Result<(), Error>,
+        suits: impl Fn(&DefinedNetwork) -> Result<(), Error>,
     ) -> Result<DefinedNetwork, Error> {
-        let defining = self.define_alone()?;
-        match self.state.find(wanted.name())? {
-            Some(there) => {
-                suits(&there)?;
-                self.bring_up(&defining, &there, Known::OnRecord)?;
-                Ok(there)
-            }
-            None => {
-                let network = self.decide(wanted)?;
-                self.bring_up(&defining, &network, Known::Undefined)?;
-                Ok(network)
-            }
-        }
+        self.defining(|defining| {
+            let (network, known) = match self.state.find(wanted.name())? {
+                Some(there) => (suits(&there).map(|()| there)?, Known::OnRecord),
+                None => (self.decide(wanted)?, Known::Undefined),
+            };
+            Ok(match self.bring_up(defining, &network, known)? {
+                Turn::Done(()) => Turn::Done(network),
+                Turn::Busy(busy) => Turn::Busy(busy),
+            })
+        })
     }
 
     /// What the network would be if it were defined at this moment.
@@ -159,22 +157,25 @@ impl Host {
         if name.is_reserved() && !name.is_default_bridge() {
             return Err(Error::NetworkReserved { name: name.clone() });
         }
-        let defining = self.define_alone()?;
+        self.defining(|defining| self.remove_defined(defining, name))
+    }
+
+    fn remove_defined(&self, defining: &Defining, name: &NetworkName) -> Result<Turn<()>, Error> {
         let there = match self.state.find(name) {
             Err(Error::Records(refused)) if refused.is_damage() => match self.take_name_off(name)? {
                 Some(up) => Some(up),
-                None => return Ok(()),
+                None => return Ok(Turn::Done(())),
             },
             there => there?,
         };
         let network = there.ok_or_else(|| Error::NoSuchNetwork { name: name.clone() })?;
-        let alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(Turn::Busy(network.id)) };
         self.release_dead_users(network.id)?;
         let by = self.users(network.id)?;
         if !by.is_empty() {
             return Err(Error::NetworkInUse { name: name.clone(), by });
         }
-        self.forget(&defining, &alone, &network)
+        self.forget(defining, &alone, &network).map(Turn::Done)
     }
 
     fn release_dead_users(&self, network: NetworkId) -> Result<(), Error> {

@@ -28,6 +28,13 @@ pub(crate) struct Defining {
     _lock: Lock,
 }
 
+/// What came of work on a network while the definitions are held.
+pub(crate) enum Turn<T> {
+    Done(T),
+    /// Somebody is at work on the network, and has to be waited for.
+    Busy(NetworkId),
+}
+
 /// The networks of a container, up and kept so until the locks go.
 pub(crate) struct Held {
     pub(crate) networks: Vec<DefinedNetwork>,
@@ -45,6 +52,21 @@ impl Host {
         let defining = Defining { _lock: self.state.lock()? };
         self.take_back_networks(&defining)?;
         Ok(defining)
+    }
+
+    /// Does work with the definitions. Who is at work on a network is waited for without them, so that he keeps
+    /// nobody from other networks.
+    pub(crate) fn defining<T>(&self, work: impl Fn(&Defining) -> Result<Turn<T>, Error>) -> Result<T, Error> {
+        loop {
+            let defining = self.define_alone()?;
+            match work(&defining)? {
+                Turn::Done(done) => return Ok(done),
+                Turn::Busy(network) => {
+                    drop(defining);
+                    drop(self.run.lock_network(network, Access::Exclusive)?);
+                }
+            }
+        }
     }
 
     /// Takes back what dead processes left of networks, unless someone living is at work on one.
@@ -100,11 +122,11 @@ impl Host {
         defining: &Defining,
         network: &DefinedNetwork,
         known: Known,
-    ) -> Result<(), Error> {
+    ) -> Result<Turn<()>, Error> {
         let name = network_file(network.id);
-        let alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(Turn::Busy(network.id)) };
         if let Taken::Here(record) = self.run.up.take_record::<NetworkRecord>(&name)? {
-            return self.make_network(record.value());
+            return self.make_network(record.value()).map(Turn::Done);
         }
         // Programs that are missing are found out before there is anything to take back.
         self.rules.probe(self.netns.as_fd())?;
@@ -114,7 +136,7 @@ impl Host {
         let define = if forget { self.state.define(network) } else { Ok(()) };
         let made = define.and_then(|()| self.make_network(record.value()));
         match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Turn::Done(())),
             Err(refused) => Err(refused.after(self.take_down(defining, &alone, record, forget))),
         }
     }
@@ -243,18 +265,24 @@ impl Host {
 
     /// Makes whole what is missing of a network, whether or not it is up on record.
     pub(crate) fn mend(&self, name: &NetworkName) -> Result<(), Error> {
-        let defining = self.define_alone()?;
-        match self.state.find(name)? {
-            Some(network) => self.bring_up(&defining, &network, Known::OnRecord),
+        self.defining(|defining| match self.state.find(name)? {
+            Some(network) => self.bring_up(defining, &network, Known::OnRecord),
             None if name.is_default_bridge() => {
                 let network = self.decide(&Network::bridge(name.clone()))?;
-                self.bring_up(&defining, &network, Known::Undefined)
+                self.bring_up(defining, &network, Known::Undefined)
             }
             None => Err(Error::NoSuchNetwork { name: name.clone() }),
-        }
+        })
     }
 
-    /// Lets the default network go with its last attachment.
+    /// The network, where it is up and nothing of it is missing; nobody else who attaches to it is waited for.
+    pub(crate) fn whole(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
+        let Some(((network, _), _up)) = self.hold(name)? else { return Ok(None) };
+        let whole = self.plan_network(&network)?.is_empty();
+        Ok(whole.then_some(network))
+    }
+
+    /// Lets the default network go with its last attachment. Who is at work on it sees to that himself.
     pub(crate) fn retire_default(&self) -> Result<(), Error> {
         let name = NetworkName::default_bridge();
         let unused = |network: &DefinedNetwork| self.has_users(network.id).map(|used| !used);
@@ -264,7 +292,7 @@ impl Host {
         }
         let defining = self.define_alone()?;
         let Some(network) = self.state.find(&name)? else { return Ok(()) };
-        let alone = self.run.lock_network(network.id, Access::Exclusive)?;
+        let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
         if unused(&network)? { self.forget(&defining, &alone, &network) } else { Ok(()) }
     }
 }
