@@ -72,6 +72,8 @@ mod recovery_killed;
 #[cfg(test)]
 mod security;
 #[cfg(test)]
+mod standstill;
+#[cfg(test)]
 mod state_files;
 #[cfg(test)]
 mod trust;

@@ -1,10 +1,12 @@
 //! Breaks system calls of the unmodified command, one at a time.
 
-use crate::program::{Ran, run};
+use crate::program::{Ran, run, signal};
 use crate::world::World;
 use std::fmt;
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// What happens at one system call of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +72,82 @@ pub(crate) fn calls(world: &World, line: &str) -> Vec<String> {
 }
 
 fn traced(world: &World, options: &[&str], line: &str) -> Ran {
+    run(&mut tracing(world, options, line))
+}
+
+fn tracing(world: &World, options: &[&str], line: &str) -> Command {
     let command = world.command(line);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-q", "-o", TRACE]).args(options);
     strace.arg(command.get_program()).args(command.get_args());
     strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    run(&mut strace)
+    strace
+}
+
+/// A command that stands still in the midst of its work.
+pub(crate) struct Stopped {
+    strace: Child,
+    process: i64,
+}
+
+/// Starts the command and stops it after one system call; `None` where it comes to its end without reaching it.
+pub(crate) fn stopped(world: &World, call: &str, nth: usize, line: &str) -> Option<Stopped> {
+    let inject = format!("inject={call}:signal=STOP:when={nth}");
+    let mut command = tracing(world, &["-e", &inject, "-e", &format!("trace={call}")], line);
+    let mut strace =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    loop {
+        let ended = strace.try_wait().unwrap().is_some();
+        let trace = fs::read_to_string(TRACE).unwrap_or_default();
+        if let Some(thread) = trace.lines().find(|line| line.contains("--- stopped by SIGSTOP ---")) {
+            let process = process_of(thread.split_whitespace().next().expect("a line begins with a thread"));
+            return Some(Stopped { strace, process });
+        }
+        if ended {
+            fs::remove_file(TRACE).unwrap();
+            return None;
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// The process that a thread is of.
+fn process_of(thread: &str) -> i64 {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap();
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")).unwrap();
+    process.trim().parse().unwrap()
+}
+
+impl Stopped {
+    /// The inodes of the files that it keeps locked for itself alone.
+    pub(crate) fn locks(&self) -> Vec<u64> {
+        let all = fs::read_to_string("/proc/locks").unwrap();
+        all.lines().filter_map(|line| locked_by(self.process, line)).collect()
+    }
+
+    /// Lets it go on.
+    pub(crate) fn release(&self) {
+        signal("CONT", self.process);
+    }
+
+    /// Lets it go on to its end, and returns what it said.
+    #[track_caller]
+    pub(crate) fn goes_on(self) -> Ran {
+        self.release();
+        let output = self.strace.wait_with_output().unwrap();
+        fs::remove_file(TRACE).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { status: output.status, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+/// The inode of a file that the process has locked for itself, by a line of `/proc/locks`:
+/// `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`, with an arrow where the lock is waited for.
+fn locked_by(process: i64, line: &str) -> Option<u64> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, "WRITE", pid, file, ..] = words[..] else { return None };
+    if pid.parse() != Ok(process) {
+        return None;
+    }
+    file.rsplit(':').next()?.parse().ok()
 }

@@ -2,9 +2,10 @@
 
 use super::book::{Book, Certain, belongings};
 use super::deed::{Deed, NAMESPACES, path};
-use super::doer::{Doer, Outcome};
+use super::doer::{Doer, Outcome, PATIENCE};
 use super::place::Place;
 use crate::dice::Dice;
+use crate::program::run_within;
 use crate::snapshot::Snapshot;
 use crate::world::{Family, World};
 use linkspan::{AttachmentId, NetNs};
@@ -164,7 +165,7 @@ impl Crowd<'_> {
 
     /// When all have come to rest, nobody has what another has, and who is certain to be there is, whole.
     fn settle(&self) {
-        self.world.linkspan("ps").ok();
+        self.said("ps");
         let mut owners = BTreeMap::new();
         for attachment in self.world.host.attachments().unwrap() {
             for thing in belongings(&attachment) {
@@ -175,19 +176,24 @@ impl Crowd<'_> {
         let certain = self.book.certain();
         println!("{:?}; {} are there for certain", self.tally, certain.len());
         certain.iter().for_each(|certain| self.ask(certain).unwrap());
-        self.world.linkspan("gc").ok();
-        assert_eq!(self.world.linkspan("reconcile").ok(), "the host is as the records say\n");
+        self.said("gc");
+        assert_eq!(self.said("reconcile"), "the host is as the records say\n");
         certain.iter().for_each(|certain| self.ask(certain).unwrap());
+    }
+
+    /// What a command prints when all others have come to rest.
+    fn said(&self, line: &str) -> String {
+        run_within(&mut self.world.command(line), PATIENCE).ok()
     }
 
     fn leave(self) {
         for attachment in self.world.host.attachments().unwrap() {
-            self.world.linkspan(&format!("detach {}", attachment.id())).ok();
+            self.said(&format!("detach {}", attachment.id()));
         }
         for network in self.world.host.networks().unwrap() {
-            self.world.linkspan(&format!("network rm {}", network.name())).ok();
+            self.said(&format!("network rm {}", network.name()));
         }
-        assert_eq!(self.world.linkspan("gc").ok(), "nothing to remove\n");
+        assert_eq!(self.said("gc"), "nothing to remove\n");
         (0..NAMESPACES).for_each(|number| NetNs::unpin(path(number)).unwrap());
     }
 }
