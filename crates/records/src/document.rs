@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, unknown};
+use crate::Error;
+use crate::unknown::Unknown;
 
 /// The largest document, and the largest record with all its lines: 16 MiB, which is tens of thousands of items.
 pub const MAX_DOCUMENT: u64 = 16 << 20;
@@ -65,22 +66,22 @@ pub(crate) fn encode<T: Document>(value: &T) -> Result<Vec<u8>, Fault> {
 }
 
 /// Writes the value as one line, with what another version has put beside it.
-pub(crate) fn encode_with<T: Document>(value: &T, left: &Value) -> Result<Vec<u8>, Fault> {
+pub(crate) fn encode_with<T: Document>(value: &T, left: &Unknown) -> Result<Vec<u8>, Fault> {
     let line = encode(value)?;
-    if left.is_null() {
+    if left.is_nothing() {
         return Ok(line);
     }
-    let mut document = serde_json::from_slice(&line).map_err(Fault::Unwritable)?;
-    unknown::keep(&mut document, left);
+    let mut document: Value = serde_json::from_slice(&line).map_err(Fault::Unwritable)?;
+    left.carry_into(&mut document);
     let mut line = serde_json::to_vec(&document).map_err(Fault::Unwritable)?;
     line.push(b'\n');
     Ok(line)
 }
 
 /// What a document says that its type does not know.
-pub(crate) fn left_of<T: Document>(bytes: &[u8], value: &T) -> Result<Value, Fault> {
+pub(crate) fn left_of<T: Document>(bytes: &[u8], value: &T) -> Result<Unknown, Fault> {
     let understood = serde_json::from_slice(&encode(value)?).map_err(Fault::Unwritable)?;
-    Ok(unknown::beyond(&parse(bytes)?, &understood))
+    Ok(Unknown::of(parse(bytes)?, understood))
 }
 
 /// Reads what [`encode`] wrote; the line break is optional.

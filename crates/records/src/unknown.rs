@@ -2,8 +2,39 @@
 
 use serde_json::{Map, Value};
 
+/// What a document says beside what its type knows: usually nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Unknown(Option<Box<Reading>>);
+
+/// A document, and what was understood of it.
+#[derive(Debug)]
+struct Reading {
+    document: Value,
+    understood: Value,
+}
+
+impl Unknown {
+    /// Compares a document with what was understood of it.
+    pub(crate) fn of(document: Value, understood: Value) -> Self {
+        let nothing = beyond(&document, &understood).is_null();
+        Self((!nothing).then(|| Box::new(Reading { document, understood })))
+    }
+
+    /// Whether all was understood.
+    pub(crate) const fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Puts it into the next document, in the same places.
+    pub(crate) fn carry_into(&self, next: &mut Value) {
+        if let Some(reading) = &self.0 {
+            carry(&reading.document, &reading.understood, next);
+        }
+    }
+}
+
 /// What is in the document and not in what was understood of it, in the same places; `Null` for nothing.
-pub(crate) fn beyond(document: &Value, understood: &Value) -> Value {
+fn beyond(document: &Value, understood: &Value) -> Value {
     match (document, understood) {
         (Value::Object(document), Value::Object(understood)) => {
             let members = document.iter().map(|(name, value)| {
@@ -22,19 +53,25 @@ pub(crate) fn beyond(document: &Value, understood: &Value) -> Value {
     }
 }
 
-/// Puts what was left of another document into this one, where the place is there and free.
-pub(crate) fn keep(document: &mut Value, left: &Value) {
-    match (document, left) {
-        (Value::Object(document), Value::Object(left)) => {
-            for (name, left) in left {
-                match document.get_mut(name) {
-                    Some(there) => keep(there, left),
-                    None => drop(document.insert(name.clone(), left.clone())),
+/// Puts what is in the document and was not understood of it into the next one, where the place is there and free.
+///
+/// What was understood and is not in the next one was taken out, and stays so, whatever was unknown within it.
+fn carry(document: &Value, understood: &Value, next: &mut Value) {
+    match (document, understood, next) {
+        (Value::Object(document), Value::Object(understood), Value::Object(next)) => {
+            for (name, value) in document {
+                match (understood.get(name), next.get_mut(name)) {
+                    (Some(known), Some(next)) => carry(value, known, next),
+                    (None, None) => drop(next.insert(name.clone(), value.clone())),
+                    _ => {}
                 }
             }
         }
-        (Value::Array(document), Value::Array(left)) if document.len() == left.len() => {
-            document.iter_mut().zip(left).for_each(|(document, left)| keep(document, left));
+        (Value::Array(document), Value::Array(understood), Value::Array(next))
+            if document.len() == understood.len() && document.len() == next.len() =>
+        {
+            let known = document.iter().zip(understood);
+            known.zip(next).for_each(|((document, understood), next)| carry(document, understood, next));
         }
         _ => {}
     }
@@ -47,8 +84,16 @@ mod tests {
 
     fn check(document: &Value, understood: &Value, next: Value, expected: &Value) {
         let mut kept = next;
-        keep(&mut kept, &beyond(document, understood));
+        Unknown::of(document.clone(), understood.clone()).carry_into(&mut kept);
         assert_eq!(&kept, expected);
+    }
+
+    #[test]
+    fn what_was_known_and_is_taken_out_takes_along_what_was_unknown_within_it() {
+        let document = json!({"map": {"a": {"to": 1, "x": 2}, "b": {"to": 2, "x": 3}}});
+        let understood = json!({"map": {"a": {"to": 1}, "b": {"to": 2}}});
+        let next = json!({"map": {"b": {"to": 2}, "c": {"to": 3}}});
+        check(&document, &understood, next, &json!({"map": {"b": {"to": 2, "x": 3}, "c": {"to": 3}}}));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::draft::{Draft, Existing};
 use crate::document::{self, Document, MAX_DOCUMENT};
+use crate::unknown::Unknown;
 use crate::{Action, Error, FileName};
 
 /// A record of an attachment with a few ports, in its two phases.
@@ -132,9 +133,41 @@ impl Folder {
         value: &T,
         durability: Durability,
     ) -> Result<(), Error> {
-        let bytes = self.encode(name, value)?;
+        self.put(name, &self.encode(name, value)?, durability)
+    }
+
+    /// Writes a document as [`write`](Self::write), with the members of the one that is there which its type does not
+    /// know: a newer program put them there.
+    ///
+    /// What another writes between is lost: hold a lock that keeps other writers out.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read) where the one that is there cannot be read, and as [`write`](Self::write).
+    pub fn rewrite<T: Document>(
+        &self,
+        name: &FileName,
+        value: &T,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        let bytes = document::encode_with(value, &self.unknown::<T>(name)?);
+        let bytes = bytes.map_err(|fault| fault.at(self.path_of(name.as_str())))?;
+        self.put(name, &self.bounded(name, bytes)?, durability)
+    }
+
+    /// What the document that is there says beside what its type knows.
+    fn unknown<T: Document>(&self, name: &FileName) -> Result<Unknown, Error> {
+        let Some(file) = self.open_file(name.as_str(), OFlag::O_RDONLY)? else {
+            return Ok(Unknown::default());
+        };
+        let bytes = self.read_bounded(name, &file)?;
+        let there = document::decode::<T>(&bytes).and_then(|there| document::left_of(&bytes, &there));
+        there.map_err(|fault| fault.at(self.path_of(name.as_str())))
+    }
+
+    fn put(&self, name: &FileName, bytes: &[u8], durability: Durability) -> Result<(), Error> {
         let draft = Draft::create(self, name)?;
-        draft.fill(&bytes)?;
+        draft.fill(bytes)?;
         if durability == Durability::Disk {
             draft.sync()?;
         }
@@ -257,6 +290,10 @@ impl Folder {
 
     pub(crate) fn encode<T: Document>(&self, name: &FileName, value: &T) -> Result<Vec<u8>, Error> {
         let bytes = document::encode(value).map_err(|fault| fault.at(self.path_of(name.as_str())))?;
+        self.bounded(name, bytes)
+    }
+
+    fn bounded(&self, name: &FileName, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
         if bytes.len() as u64 <= MAX_DOCUMENT { Ok(bytes) } else { Err(self.too_large(name)) }
     }
 
@@ -266,7 +303,7 @@ impl Folder {
         file.take(MAX_DOCUMENT + 1)
             .read_to_end(&mut bytes)
             .map_err(self.fault(Action::Read, name.as_str()))?;
-        if bytes.len() as u64 <= MAX_DOCUMENT { Ok(bytes) } else { Err(self.too_large(name)) }
+        self.bounded(name, bytes)
     }
 
     pub(crate) fn too_large(&self, name: &FileName) -> Error {

@@ -3,13 +3,13 @@
 use std::fs::File;
 
 use nix::fcntl::{FlockArg, OFlag};
-use serde_json::Value;
 
 use super::draft::{Draft, Existing, rename};
 use super::folder::Folder;
 use super::lock::{Held, hold};
 use super::tail::Tail;
 use crate::document::{self, Document, Fault, MAX_DOCUMENT};
+use crate::unknown::Unknown;
 use crate::{Action, Error, FileName};
 
 /// A file that its owner keeps locked: one JSON line per phase, of which the last whole one holds.
@@ -48,7 +48,7 @@ pub struct Record<T> {
     tail: Tail,
     value: T,
     /// What the record says besides, that a newer program put there.
-    left: Value,
+    left: Unknown,
 }
 
 /// What [`Folder::take_record`] found.
@@ -74,7 +74,7 @@ impl Folder {
         draft.fill(&line)?;
         let file = draft.publish(Existing::Refused)?;
         let tail = Tail::at(line.len() as u64);
-        Ok(Record { folder: self.clone(), name: name.clone(), file, tail, value, left: Value::Null })
+        Ok(Record { folder: self.clone(), name: name.clone(), file, tail, value, left: Unknown::default() })
     }
 
     /// Takes over a record whose owner ended or let go of it, without waiting.

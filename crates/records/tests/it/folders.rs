@@ -42,6 +42,23 @@ fn a_folder_is_made_with_its_parents_for_its_owner_alone() {
 }
 
 #[test]
+fn what_a_newer_program_put_into_a_document_stays_where_it_is_written_again() {
+    let scratch = Scratch::create();
+    let folder = scratch.folder();
+    folder.rewrite(&name("web"), &note("first"), Durability::Disk).unwrap();
+    let path = scratch.path().join("web");
+    let whole = fs::read_to_string(&path).unwrap();
+    fs::write(&path, whole.replace("\"text\":", "\"later\":[7],\"text\":")).unwrap();
+    folder.rewrite(&name("web"), &note("second"), Durability::Disk).unwrap();
+    assert_eq!(folder.read::<Note>(&name("web")).unwrap(), Some(note("second")));
+    assert!(fs::read_to_string(&path).unwrap().contains("\"later\":[7]"));
+    fs::write(&path, "{").unwrap();
+    let refused = folder.rewrite(&name("web"), &note("third"), Durability::Disk);
+    assert!(matches!(refused, Err(Error::Torn { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{");
+}
+
+#[test]
 fn a_symbolic_link_is_no_folder() {
     let scratch = Scratch::create();
     let folder = scratch.folder();
