@@ -11,7 +11,7 @@ use crate::{Owner, Pools, Reserve};
 #[non_exhaustive]
 pub enum Error {
     /// The text is no [`Owner`].
-    #[error("owner `{}` is not 1 to 64 letters, digits, `_`, `.` or `-`", text.escape_debug())]
+    #[error("owner `{}` is not 1 to 128 letters, digits, `_`, `.` or `-`", text.escape_debug())]
     Owner {
         /// The text as it was given.
         text: String,
@@ -69,7 +69,7 @@ pub enum Error {
         why: Reserve,
     },
     /// The text does not name an auxiliary address.
-    #[error("auxiliary name `{}` is not 1 to 64 letters, digits, `_`, `.` or `-`", name.escape_debug())]
+    #[error("auxiliary name `{}` is not 1 to 128 letters, digits, `_`, `.` or `-`", name.escape_debug())]
     AuxName {
         /// The name as it was given.
         name: String,

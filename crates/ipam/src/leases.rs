@@ -1,10 +1,10 @@
 //! Who has which address of a network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::holdings::Holdings;
-use crate::{AddressSet, Change, Error, Owner, Subnet};
+use crate::{AddressSet, Change, Error, Lessee, Owner, Subnet};
 
 /// The leases and reservations of one network, of all its subnets.
 ///
@@ -56,9 +56,15 @@ impl Leases {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub fn lease(&mut self, subnet: &Subnet, owner: &Owner, wanted: Wanted) -> Result<IpAddr, Error> {
-        let address = self.find(subnet, owner, wanted)?;
-        self.apply(&Change::Lease(address, owner.clone()));
+    pub fn lease<'a>(
+        &mut self,
+        subnet: &Subnet,
+        lessee: impl Into<Lessee<'a>>,
+        wanted: Wanted,
+    ) -> Result<IpAddr, Error> {
+        let lessee = lessee.into();
+        let address = self.find(subnet, lessee, wanted)?;
+        self.apply(&Change::Lease(address, lessee.owner.clone()));
         Ok(address)
     }
 
@@ -68,14 +74,20 @@ impl Leases {
     ///
     /// [`Error::Exhausted`] where no address of the subnet is free; for a wanted one, [`Error::OutOfSubnet`],
     /// [`Error::Reserved`], [`Error::Kept`] or [`Error::Taken`].
-    pub fn find(&self, subnet: &Subnet, owner: &Owner, wanted: Wanted) -> Result<IpAddr, Error> {
+    pub fn find<'a>(
+        &self,
+        subnet: &Subnet,
+        lessee: impl Into<Lessee<'a>>,
+        wanted: Wanted,
+    ) -> Result<IpAddr, Error> {
+        let lessee = lessee.into();
         match wanted {
             Wanted::This(address) => {
                 subnet.check(address)?;
-                self.refuse_others(address, owner)?;
+                self.refuse_others(address, lessee)?;
                 Ok(address)
             }
-            Wanted::Any => match self.kept_and_free(subnet, owner) {
+            Wanted::Any => match self.kept_and_free(subnet, lessee.name) {
                 Some(address) => Ok(address),
                 None => self.taken.lowest_free(subnet),
             },
@@ -90,17 +102,18 @@ impl Leases {
     /// # Errors
     ///
     /// As [`find`](Self::find).
-    pub fn find_or_reclaim(
+    pub fn find_or_reclaim<'a>(
         &self,
         subnet: &Subnet,
-        owner: &Owner,
+        lessee: impl Into<Lessee<'a>>,
         wanted: Wanted,
         alive: &mut dyn FnMut(&Owner) -> bool,
     ) -> Result<IpAddr, Error> {
-        match self.find(subnet, owner, wanted) {
+        let lessee = lessee.into();
+        match self.find(subnet, lessee, wanted) {
             Err(Error::Taken { address, owner: holder }) if !alive(&holder) => Ok(address),
             Err(exhausted @ Error::Exhausted { .. }) => {
-                self.lowest_of_the_dead(subnet, owner, alive).ok_or(exhausted)
+                self.lowest_of_the_dead(subnet, lessee, alive).ok_or(exhausted)
             }
             found => found,
         }
@@ -139,7 +152,27 @@ impl Leases {
     ///
     /// As [`keep`](Self::keep).
     pub fn check_keep(&self, address: IpAddr, owner: &Owner) -> Result<(), Error> {
-        self.refuse_others(address, owner)
+        self.refuse_others(address, owner.into())
+    }
+
+    /// Finds the changes that make these the reservations, and no others; leases stay as they are.
+    ///
+    /// ```
+    /// use linkspan_ipam::{Change, Leases};
+    ///
+    /// let mut leases = Leases::new();
+    /// leases.keep("10.88.0.2".parse()?, &"web".parse()?)?;
+    /// let kept = [("10.88.0.3".parse()?, "db".parse()?)].into();
+    /// let changes = leases.changes_to_keep(&kept);
+    /// assert_eq!(changes, ["unkeep 10.88.0.2".parse()?, "keep 10.88.0.3 db".parse::<Change>()?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn changes_to_keep(&self, kept: &BTreeMap<IpAddr, Owner>) -> Vec<Change> {
+        let surplus = self.reservations().filter(|(address, _)| !kept.contains_key(address));
+        let missing = kept.iter().filter(|(address, name)| self.kept_for(**address) != Some(*name));
+        let missing = missing.map(|(address, name)| Change::Keep(*address, name.clone()));
+        surplus.map(|(address, _)| Change::Unkeep(address)).chain(missing).collect()
     }
 
     /// Ends the reservation of an address and returns whom it was kept for. A lease of it stays.
@@ -226,33 +259,33 @@ impl Leases {
     }
 
     /// Refuses an address that another owner has or that is kept for another.
-    fn refuse_others(&self, address: IpAddr, owner: &Owner) -> Result<(), Error> {
-        let other = |found: Option<&Owner>| found.filter(|found| *found != owner).cloned();
-        if let Some(owner) = other(self.kept_for(address)) {
+    fn refuse_others(&self, address: IpAddr, Lessee { owner, name }: Lessee<'_>) -> Result<(), Error> {
+        let other = |found: Option<&Owner>, this| found.filter(|found| *found != this).cloned();
+        if let Some(owner) = other(self.kept_for(address), name) {
             return Err(Error::Kept { address, owner });
         }
-        match other(self.owner_of(address)) {
+        match other(self.owner_of(address), owner) {
             Some(owner) => Err(Error::Taken { address, owner }),
             None => Ok(()),
         }
     }
 
-    fn kept_and_free(&self, subnet: &Subnet, owner: &Owner) -> Option<IpAddr> {
+    fn kept_and_free(&self, subnet: &Subnet, name: &Owner) -> Option<IpAddr> {
         let free = |address: &IpAddr| self.owner_of(*address).is_none() && subnet.check(*address).is_ok();
-        self.kept.of(owner).find(free)
+        self.kept.of(name).find(free)
     }
 
     fn lowest_of_the_dead(
         &self,
         subnet: &Subnet,
-        owner: &Owner,
+        Lessee { owner, name }: Lessee<'_>,
         alive: &mut dyn FnMut(&Owner) -> bool,
     ) -> Option<IpAddr> {
         let mut living = BTreeSet::from([owner]);
         let mut leases = self.held.within(subnet.open().first..=subnet.open().last);
         let dead = leases.find(|(address, holder)| {
             let ours =
-                subnet.check(*address).is_ok() && self.kept_for(*address).is_none_or(|kept| kept == owner);
+                subnet.check(*address).is_ok() && self.kept_for(*address).is_none_or(|kept| kept == name);
             if !ours || living.contains(holder) {
                 return false;
             }
@@ -275,7 +308,7 @@ mod tests {
     use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
 
     use super::{Leases, Wanted};
-    use crate::{Change, Error, Owner, Subnet};
+    use crate::{Change, Error, Lessee, Owner, Subnet};
 
     fn owner(text: &str) -> Owner {
         text.parse().unwrap()
@@ -492,7 +525,98 @@ mod tests {
         }
     }
 
+    /// What becomes of containers, each of which has one run at a time, by its number.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Start(usize, Option<u8>),
+        Stop(usize, Stay),
+        Crash(usize),
+        LetGo(u8),
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Stay {
+        Free,
+        Kept,
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            4 => (0..4_usize, prop::option::of(2..8_u8)).prop_map(|(who, low)| Event::Start(who, low)),
+            2 => (0..4_usize, prop::sample::select(vec![Stay::Free, Stay::Kept])).prop_map(|(who, stay)| Event::Stop(who, stay)),
+            1 => (0..4_usize).prop_map(Event::Crash),
+            1 => (2..8_u8).prop_map(Event::LetGo),
+        ];
+        prop::collection::vec(event, 0..80)
+    }
+
+    /// Containers with their runs, and the reservations as they are on record beside the leases.
+    #[derive(Default)]
+    struct Stage {
+        leases: Leases,
+        kept: BTreeMap<IpAddr, Owner>,
+        runs: BTreeMap<usize, (Owner, IpAddr)>,
+        begun: usize,
+    }
+
+    impl Stage {
+        fn play(&mut self, subnet: &Subnet, event: &Event) {
+            match *event {
+                Event::Start(who, low) if !self.runs.contains_key(&who) => self.start(subnet, who, low),
+                Event::Start(..) => {}
+                Event::Stop(who, stay) => {
+                    let Some((run, address)) = self.runs.remove(&who) else { return };
+                    if stay == Stay::Kept {
+                        self.kept.retain(|_, name| *name != nth(who));
+                        self.kept.insert(address, nth(who));
+                    }
+                    self.leases.release_all(&run);
+                }
+                Event::Crash(who) => drop(self.runs.remove(&who)),
+                Event::LetGo(low) => drop(self.kept.remove(&at(low))),
+            }
+        }
+
+        fn start(&mut self, subnet: &Subnet, who: usize, low: Option<u8>) {
+            self.begun += 1;
+            let (run, name) = (owner(&format!("run-{}", self.begun)), nth(who));
+            let wanted = low.map_or(Wanted::Any, |low| Wanted::This(at(low)));
+            for change in self.leases.changes_to_keep(&self.kept) {
+                self.leases.apply(&change);
+            }
+            let alive = &mut |holder: &Owner| self.runs.values().any(|(run, _)| run == holder);
+            let lessee = Lessee::of(&run).named(&name);
+            let Ok(address) = self.leases.find_or_reclaim(subnet, lessee, wanted, alive) else { return };
+            let has_it = self.runs.iter().find(|(_, (_, other))| *other == address);
+            assert_eq!(has_it, None, "{address} is leased twice");
+            let kept_for = self.kept.get(&address);
+            assert!(kept_for.is_none_or(|kept| *kept == name), "{address} is kept for {kept_for:?}");
+            if let (Wanted::Any, Some((kept, _))) =
+                (wanted, self.kept.iter().find(|(_, kept)| **kept == name))
+            {
+                assert!(
+                    address == *kept || self.leases.owner_of(*kept).is_some(),
+                    "{kept} was free for {name}"
+                );
+            }
+            self.leases.apply(&Change::Lease(address, run.clone()));
+            self.runs.insert(who, (run, address));
+        }
+    }
+
+    /// The name of a container.
+    fn nth(who: usize) -> Owner {
+        owner(["a", "b", "c", "d"][who])
+    }
+
     proptest! {
+        #[test]
+        fn an_address_that_is_leased_or_kept_never_has_two_owners(events in events()) {
+            let subnet = subnet("10.0.0.0/29");
+            let mut stage = Stage::default();
+            events.iter().for_each(|event| stage.play(&subnet, event));
+        }
+
         #[test]
         fn leases_are_what_slow_thinking_would_give(steps in steps()) {
             let subnet = subnet("10.0.0.0/28");

@@ -35,6 +35,7 @@ mod change;
 mod error;
 mod holdings;
 mod leases;
+mod lessee;
 mod number;
 mod owner;
 mod page;
@@ -49,6 +50,7 @@ pub use address_set::AddressSet;
 pub use change::Change;
 pub use error::Error;
 pub use leases::{Leases, Wanted};
+pub use lessee::Lessee;
 pub use owner::Owner;
 pub use pools::{Pool, Pools};
 #[cfg(feature = "kernel")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Names whoever holds an address: 1 to 64 bytes of `[A-Za-z0-9_.-]`. Cloning is cheap.
+/// Names whoever holds an address: 1 to 128 bytes of `[A-Za-z0-9_.-]`. Cloning is cheap.
 ///
 /// ```
 /// use linkspan_ipam::Owner;
@@ -23,7 +23,7 @@ pub struct Owner(Arc<str>);
 
 impl Owner {
     /// The longest name, in bytes.
-    pub const MAX_LEN: usize = 64;
+    pub const MAX_LEN: usize = 128;
 
     /// Returns the name as text.
     #[must_use]
@@ -45,7 +45,7 @@ impl FromStr for Owner {
     ///
     /// # Errors
     ///
-    /// [`Error::Owner`] for anything that is not 1 to 64 bytes of `[A-Za-z0-9_.-]`.
+    /// [`Error::Owner`] for anything that is not 1 to 128 bytes of `[A-Za-z0-9_.-]`.
     fn from_str(text: &str) -> Result<Self, Error> {
         if is_token(text) { Ok(Self(text.into())) } else { Err(Error::Owner { text: text.to_owned() }) }
     }
@@ -83,14 +83,14 @@ mod tests {
 
     #[test]
     fn accepts_one_word_of_plain_letters() {
-        for text in ["a", "web-1", "0123456789abcdef", ".x_y", &"x".repeat(64)] {
+        for text in ["a", "web-1", "0123456789abcdef", ".x_y", &"x".repeat(128)] {
             check(text, true);
         }
     }
 
     #[test]
     fn refuses_what_would_break_a_line_or_a_column() {
-        for text in ["", "a b", "a\n", "a\t", "ä", "a/b", &"x".repeat(65)] {
+        for text in ["", "a b", "a\n", "a\t", "ä", "a/b", &"x".repeat(129)] {
             check(text, false);
         }
     }

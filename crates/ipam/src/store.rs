@@ -1,11 +1,12 @@
 //! The door to the outside: leases in a file that several processes share.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use linkspan_records::{FileName, Folder, Ledger, Locked, State};
 
-use crate::{Change, Error, Leases, Owner, Subnet, Wanted};
+use crate::{Change, Error, Leases, Lessee, Owner, Subnet, Wanted};
 
 /// The leases and reservations of one network, in a [`Ledger`].
 ///
@@ -61,20 +62,48 @@ impl LeaseBook {
     /// # Errors
     ///
     /// As [`Leases::find`], or [`Error::Book`].
-    pub fn lease(
+    pub fn lease<'a>(
         &self,
         subnet: &Subnet,
-        owner: &Owner,
+        lessee: impl Into<Lessee<'a>>,
         wanted: Wanted,
         alive: &mut dyn FnMut(&Owner) -> bool,
     ) -> Result<IpAddr, Error> {
+        self.locked(|book| give(book, subnet, lessee.into(), wanted, alive))
+    }
+
+    /// As [`lease`](Self::lease), where reservations are on record elsewhere: they are read while the book is locked,
+    /// and the book has the same from then on.
+    ///
+    /// So an address that was kept there before its lease ended here is free at no moment.
+    ///
+    /// # Errors
+    ///
+    /// As [`lease`](Self::lease), and whatever `kept` is refused with.
+    pub fn lease_with<'a, E: From<Error>>(
+        &self,
+        kept: impl FnOnce() -> Result<BTreeMap<IpAddr, Owner>, E>,
+        subnet: &Subnet,
+        lessee: impl Into<Lessee<'a>>,
+        wanted: Wanted,
+        alive: &mut dyn FnMut(&Owner) -> bool,
+    ) -> Result<IpAddr, E> {
         self.locked(|book| {
-            let address = book.state().find_or_reclaim(subnet, owner, wanted, alive)?;
-            if book.state().owner_of(address) != Some(owner) {
-                book.commit(&[Change::Lease(address, owner.clone())])?;
-            }
-            Ok(address)
+            follow(book, &kept()?)?;
+            Ok(give(book, subnet, lessee.into(), wanted, alive)?)
         })
+    }
+
+    /// Makes the reservations of the book those that are on record elsewhere; they are read while the book is locked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Book`], and whatever `kept` is refused with.
+    pub fn follow<E: From<Error>>(
+        &self,
+        kept: impl FnOnce() -> Result<BTreeMap<IpAddr, Owner>, E>,
+    ) -> Result<(), E> {
+        self.locked(|book| Ok(follow(book, &kept()?)?))
     }
 
     /// Gives an address back if this owner has it, and says whether it had.
@@ -210,9 +239,31 @@ impl LeaseBook {
         Ok(ledger.discard()?)
     }
 
-    fn locked<T>(&self, act: impl FnOnce(&mut Locked<'_, Leases>) -> Result<T, Error>) -> Result<T, Error> {
+    fn locked<T, E: From<Error>>(
+        &self,
+        act: impl FnOnce(&mut Locked<'_, Leases>) -> Result<T, E>,
+    ) -> Result<T, E> {
         // A panic of `alive` leaves the state as it is on file: changes follow their commit.
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        act(&mut ledger.lock()?)
+        act(&mut ledger.lock().map_err(Error::from)?)
     }
+}
+
+fn give(
+    book: &mut Locked<'_, Leases>,
+    subnet: &Subnet,
+    lessee: Lessee<'_>,
+    wanted: Wanted,
+    alive: &mut dyn FnMut(&Owner) -> bool,
+) -> Result<IpAddr, Error> {
+    let address = book.state().find_or_reclaim(subnet, lessee, wanted, alive)?;
+    if book.state().owner_of(address) != Some(lessee.owner) {
+        book.commit(&[Change::Lease(address, lessee.owner.clone())])?;
+    }
+    Ok(address)
+}
+
+fn follow(book: &mut Locked<'_, Leases>, kept: &BTreeMap<IpAddr, Owner>) -> Result<(), Error> {
+    let changes = book.state().changes_to_keep(kept);
+    Ok(book.commit(&changes)?)
 }

@@ -127,7 +127,7 @@ impl Subnet {
     ///
     /// # Errors
     ///
-    /// [`Error::AuxName`] for a name that is not 1 to 64 bytes of `[A-Za-z0-9_.-]`, [`Error::AuxTwice`] for one that
+    /// [`Error::AuxName`] for a name that is not 1 to 128 bytes of `[A-Za-z0-9_.-]`, [`Error::AuxTwice`] for one that
     /// is used, [`Error::OutOfSubnet`] or [`Error::Reserved`] for an address that cannot be had.
     pub fn with_aux(mut self, name: &str, address: IpAddr) -> Result<Self, Error> {
         if !is_token(name) {
@@ -425,7 +425,7 @@ mod tests {
         check("10.0.0.0/24 nas=10.0.0.9 b=10.0.0.9", "address 10.0.0.9 is the auxiliary address `nas`");
         check(
             "10.0.0.0/24 n\\s=10.0.0.9",
-            "auxiliary name `n\\\\s` is not 1 to 64 letters, digits, `_`, `.` or `-`",
+            "auxiliary name `n\\\\s` is not 1 to 128 letters, digits, `_`, `.` or `-`",
         );
     }
 

@@ -1,9 +1,10 @@
 //! Lease books, within one process.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 
-use linkspan_ipam::{Error, LeaseBook, Leases, Owner, Wanted};
+use linkspan_ipam::{Error, LeaseBook, Leases, Lessee, Owner, Wanted};
 use proptest::prelude::{any, prop, proptest};
 
 use crate::scratch::{Scratch, owner, subnet};
@@ -50,6 +51,28 @@ fn what_one_book_leases_another_sees() {
     assert_eq!(mine.owners().unwrap(), [owner("db"), owner("web")]);
     yours.release_all(&owner("web")).unwrap();
     assert_eq!(lease(&mine, "10.0.0.0/24", "cache").unwrap().to_string(), "10.0.0.2");
+}
+
+#[test]
+fn a_book_follows_the_reservations_that_are_on_record_elsewhere() {
+    let scratch = Scratch::create();
+    let (book, net) = (scratch.book(), subnet("10.0.0.0/24"));
+    let lease = |run: &str, name: &str, kept: &[(&str, &str)]| {
+        let kept = kept.iter().map(|(address, name)| (address.parse().unwrap(), owner(name))).collect();
+        let (run, name) = (owner(run), owner(name));
+        let lessee = Lessee::of(&run).named(&name);
+        book.lease_with::<Error>(|| Ok(kept), &net, lessee, Wanted::Any, &mut |_| true).unwrap().to_string()
+    };
+    assert_eq!(lease("1", "db", &[("10.0.0.2", "web")]), "10.0.0.3");
+    assert_eq!(lease("2", "web", &[("10.0.0.2", "web")]), "10.0.0.2");
+    book.release_all(&owner("2")).unwrap();
+    assert_eq!(lease("3", "db", &[]), "10.0.0.2");
+    book.follow::<Error>(|| Ok([("10.0.0.9".parse().unwrap(), owner("web"))].into())).unwrap();
+    let snapshot = scratch.book().snapshot().unwrap();
+    assert_eq!(snapshot.reservations().count(), 1);
+    let refused = book.follow(|| Err::<BTreeMap<_, _>, _>(Error::Owner { text: "?".into() }));
+    assert!(matches!(refused, Err(Error::Owner { .. })));
+    assert_eq!(scratch.book().snapshot().unwrap(), snapshot);
 }
 
 #[test]
