@@ -70,6 +70,8 @@ mod recovery;
 #[cfg(test)]
 mod recovery_killed;
 #[cfg(test)]
+mod reservations;
+#[cfg(test)]
 mod security;
 #[cfg(test)]
 mod standstill;

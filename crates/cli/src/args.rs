@@ -76,6 +76,11 @@ pub(crate) enum Command {
         /// Their names, their ids, or the beginnings of their ids
         #[arg(required = true, value_name = "NAME", value_parser = name_or_id)]
         names: Vec<String>,
+        /// Keep their addresses for the next containers of their names, also after a reboot
+        ///
+        /// Nobody else is given them, until `network release` or `network rm --force`.
+        #[arg(long)]
+        keep_address: bool,
     },
     /// Run a program in a network namespace of its own
     ///
@@ -158,13 +163,24 @@ pub(crate) enum NetworkCommand {
         #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
         networks: Vec<String>,
     },
-    /// Remove networks that nobody is attached to, and print their names
+    /// Let go of an address that `detach --keep-address` kept, and print it
+    ///
+    /// That it is not kept is no error. A container that has it at the moment goes on having it.
+    Release {
+        /// The network's name, its id, or the beginning of its id
+        #[arg(value_parser = name_or_id)]
+        network: String,
+        /// The address
+        #[arg(value_parser = parsed::<IpAddr>)]
+        ip: IpAddr,
+    },
+    /// Remove networks that nobody is attached to and that keep no address, and print their names
     #[command(alias = "remove")]
     Rm {
         /// Their names, their ids, or the beginnings of their ids
         #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
         networks: Vec<String>,
-        /// Detach their containers first; a network that is not there is no error
+        /// Detach their containers and let go of their addresses first; a network that is not there is no error
         #[arg(short, long)]
         force: bool,
     },

@@ -5,7 +5,7 @@ use crate::fault::{Fault, chain, note};
 use crate::network;
 use crate::output::{self, Output};
 use crate::wish;
-use linkspan::{Attachment, Detached, Error, Host, NetNs, NetworkName};
+use linkspan::{Addresses, Attachment, Detached, Error, Host, NetNs, NetworkName};
 
 pub(crate) fn attach(host: &Host, wanted: &Attach, out: Output) -> Result<(), Fault> {
     let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
@@ -43,7 +43,7 @@ fn by_id(host: &Host, name: &NetworkName) -> Result<NetworkName, Fault> {
 
 /// A container that is not attached is as good as detached: doing it twice is fine. All are found before the first
 /// one is detached.
-pub(crate) fn detach(host: &Host, wanted: &[String], out: Output) -> Result<(), Fault> {
+pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: Output) -> Result<(), Fault> {
     let mut found: Vec<Attachment> = Vec::new();
     for wanted in wanted {
         match host.find(wanted) {
@@ -57,7 +57,7 @@ pub(crate) fn detach(host: &Host, wanted: &[String], out: Output) -> Result<(), 
             Err(refused) => return Err(refused.into()),
         }
     }
-    host.detach_all(&found.iter().map(Attachment::id).collect::<Vec<_>>())?;
+    host.detach_all_with(&found.iter().map(Attachment::id).collect::<Vec<_>>(), addresses)?;
     let lines: String = found.iter().map(|attachment| format!("{}\n", attachment.name())).collect();
     out.report(&lines, &found)
 }

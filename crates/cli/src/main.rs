@@ -18,7 +18,7 @@ mod wish;
 use args::{Cli, Command};
 use clap::Parser;
 use fault::Fault;
-use linkspan::{Host, Question};
+use linkspan::{Addresses, Host, Question};
 use output::Output;
 use settings::Settings;
 use std::process::ExitCode;
@@ -60,7 +60,10 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
     let done = match command {
         Command::Network(command) => network::perform(&host, command, out),
         Command::Attach(wanted) => container::attach(&host, wanted, out),
-        Command::Detach { names } => container::detach(&host, names, out),
+        Command::Detach { names, keep_address } => {
+            let addresses = if *keep_address { Addresses::Keep } else { Addresses::Free };
+            container::detach(&host, names, addresses, out)
+        }
         Command::Run(wanted) => return run::run(&host, wanted),
         Command::Ps => container::list(&host, out),
         Command::Inspect { name } => container::inspect(&host, name, out),

@@ -6,20 +6,42 @@ use crate::output::{self, Listed, Output};
 use crate::wish;
 use linkspan::{
     Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Host, Mac, NetworkName, Remedy,
+    Reservation,
 };
 use serde::Serialize;
+use std::net::IpAddr;
 
 pub(crate) fn perform(host: &Host, command: &NetworkCommand, out: Output) -> Result<(), Fault> {
     match command {
         NetworkCommand::Create(args) => create(host, args, out),
-        NetworkCommand::Ls => {
-            let on_record = host.networks()?;
-            let listed = Listed::all(&on_record);
-            out.show(&output::networks(&listed), &listed)
-        }
+        NetworkCommand::Ls => list(host, out),
         NetworkCommand::Inspect { networks } => inspect(host, networks, out),
+        NetworkCommand::Release { network, ip } => release(host, network, *ip, out),
         NetworkCommand::Rm { networks, force } => remove(host, networks, *force, out),
     }
+}
+
+fn list(host: &Host, out: Output) -> Result<(), Fault> {
+    let on_record = host.networks()?;
+    let all = Listed::all(&on_record).into_iter().map(|network| keeping(host, network));
+    let all = all.collect::<Result<Vec<_>, _>>()?;
+    out.show(&output::networks(all.iter().map(|keeping| &keeping.network)), &all)
+}
+
+/// What `network ls` shows of a network as JSON: all that is on record, with the addresses that are kept.
+#[derive(Debug, Serialize)]
+struct Keeping<'a> {
+    #[serde(flatten)]
+    network: Listed<'a>,
+    reservations: Vec<Reservation>,
+}
+
+fn keeping<'a>(host: &Host, network: Listed<'a>) -> Result<Keeping<'a>, Error> {
+    let reservations = match &network {
+        Listed::OnRecord { network, .. } => host.reservations(network.name()),
+        Listed::BuiltIn { .. } => Ok(Vec::new()),
+    };
+    Ok(Keeping { reservations: reservations?, network })
 }
 
 fn create(host: &Host, args: &NetworkCreate, out: Output) -> Result<(), Fault> {
@@ -31,7 +53,7 @@ fn create(host: &Host, args: &NetworkCreate, out: Output) -> Result<(), Fault> {
 #[derive(Debug, Serialize)]
 struct Inspected<'a> {
     #[serde(flatten)]
-    network: Listed<'a>,
+    network: Keeping<'a>,
     containers: Vec<Member<'a>>,
 }
 
@@ -51,7 +73,8 @@ fn inspect(host: &Host, wanted: &[String], out: Output) -> Result<(), Fault> {
             Some(network) => Listed::of(network),
             None => built_in(wanted).ok_or_else(|| Fault::NoSuchNetwork { wanted: wanted.clone() })?,
         };
-        all.push(Inspected { containers: members(network.name(), &attachments), network });
+        let containers = members(network.name(), &attachments);
+        all.push(Inspected { containers, network: keeping(host, network)? });
     }
     out.show(&output::pretty(&all)?, &all)
 }
@@ -71,6 +94,18 @@ fn members<'a>(network: &NetworkName, attachments: &'a [Attachment]) -> Vec<Memb
         })
     });
     each.collect()
+}
+
+/// An address that is not kept is as good as released: doing it twice is fine.
+fn release(host: &Host, wanted: &str, ip: IpAddr, out: Output) -> Result<(), Fault> {
+    let on_record = host.networks()?;
+    let network = find(&on_record, wanted)?;
+    let network = network.ok_or_else(|| Fault::NoSuchNetwork { wanted: wanted.to_owned() })?;
+    let released = host.release_address(network.name(), ip)?.map(|_| ip);
+    if released.is_none() {
+        note(format!("ip {ip} is not kept"));
+    }
+    out.report(&released.map(|ip| format!("{ip}\n")).unwrap_or_default(), &released)
 }
 
 /// Finds all before it removes the first one, and says at the end which ones are gone.

@@ -1,4 +1,4 @@
-use crate::{AttachmentId, ContainerName, Difference, NetworkName, Publish};
+use crate::{AttachmentId, ContainerName, Difference, NetworkName, Publish, Reservation};
 use ipnet::IpNet;
 use linkspan_ipam as ipam;
 use linkspan_nat_rules as rules;
@@ -63,6 +63,14 @@ pub enum Error {
         /// The containers.
         by: Vec<ContainerName>,
     },
+    /// Addresses of the network are kept for containers.
+    #[error("network `{name}` keeps {}", Each(.kept))]
+    NetworkKeeps {
+        /// The name.
+        name: NetworkName,
+        /// The addresses, and whom they are kept for.
+        kept: Vec<Reservation>,
+    },
     /// The wanted subnet overlaps that of another network.
     #[error("subnet {subnet} overlaps {other} of network `{holder}`")]
     SubnetOverlap {
@@ -117,6 +125,14 @@ pub enum Error {
         /// The wanted address.
         address: IpAddr,
         /// The container that has it.
+        holder: String,
+    },
+    /// The address is kept for the containers of another name.
+    #[error("ip {address} is kept for `{holder}`")]
+    AddressKept {
+        /// The wanted address.
+        address: IpAddr,
+        /// The name that it is kept for.
         holder: String,
     },
     /// The namespace is attached already.
@@ -406,6 +422,9 @@ pub enum Remedy {
     Collect,
     /// `Host::reconcile` writes it anew where the network is up; `Host::remove_network` removes it.
     RemoveNetwork,
+    /// `Host::reconcile` writes it anew where the leases tell of it; `Host::remove_network_and_attachments` removes it
+    /// with its network.
+    RemoveNetworkByForce,
 }
 
 impl Remedy {
@@ -414,6 +433,7 @@ impl Remedy {
         Some(match folder.to_str()? {
             "attachments" | "pending" => Self::Collect,
             "networks" => Self::RemoveNetwork,
+            "reservations" => Self::RemoveNetworkByForce,
             _ => Self::Reconcile,
         })
     }
@@ -425,6 +445,9 @@ impl fmt::Display for Remedy {
             Self::Reconcile => "reconcile writes it anew from what the other files say",
             Self::Collect => "gc removes it, with the links and rules that it stood for",
             Self::RemoveNetwork => "reconcile writes it anew where the network is up, network rm removes it",
+            Self::RemoveNetworkByForce => {
+                "reconcile writes it anew where the leases tell of it, network rm --force removes it with its network"
+            }
         })
     }
 }
@@ -435,6 +458,15 @@ impl fmt::Display for Residues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let things: Vec<_> = self.0.iter().map(|left| left.what.to_string()).collect();
         write!(f, "left behind: {}", things.join(", "))
+    }
+}
+
+struct Each<'a>(&'a [Reservation]);
+
+impl fmt::Display for Each<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&each.join(", "))
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Garbage {
     pub(crate) rules: RulesPlan,
     pub(crate) leases: Vec<(NetworkId, AttachmentId)>,
     pub(crate) books: Vec<NetworkId>,
+    pub(crate) reservations: Vec<NetworkId>,
     pub(crate) claims: Vec<AttachmentId>,
     pub(crate) damaged: Vec<PathBuf>,
 }
@@ -85,6 +86,9 @@ impl fmt::Display for Garbage {
         self.books.iter().try_for_each(|network| {
             writeln!(f, "remove the leases of network {network}, which is no more")
         })?;
+        self.reservations.iter().try_for_each(|network| {
+            writeln!(f, "let go of the addresses that are kept of network {network}, which is no more")
+        })?;
         self.claims
             .iter()
             .try_for_each(|owner| writeln!(f, "free the claims of {owner}, which is on no record"))?;
@@ -135,6 +139,8 @@ pub(crate) struct Survey {
     pub(crate) rules: RulesPlan,
     /// Who has leases on which network.
     pub(crate) lessees: Vec<(NetworkId, Vec<AttachmentId>)>,
+    /// The networks of which addresses are kept.
+    pub(crate) keeping: Vec<NetworkId>,
     pub(crate) claimants: Vec<AttachmentId>,
     pub(crate) damaged: Vec<PathBuf>,
 }
@@ -150,9 +156,10 @@ pub(crate) fn garbage(survey: Survey) -> Garbage {
     };
     let leases = known.into_iter().flat_map(of).collect();
     let books = gone.into_iter().map(|(network, _)| *network).collect();
+    let reservations = survey.keeping.iter().copied().filter(|id| !survey.networks.contains(id)).collect();
     let claims = survey.claimants.iter().copied().filter(stray).collect();
     let Survey { unfinished, dead, rules, damaged, .. } = survey;
-    Garbage { unfinished, dead, host_ends, bridges, rules, leases, books, claims, damaged }
+    Garbage { unfinished, dead, host_ends, bridges, rules, leases, books, reservations, claims, damaged }
 }
 
 /// The host ends and the bridges of ours that no record names.
@@ -211,6 +218,7 @@ mod tests {
             links: links.into(),
             rules: RulesPlan::None,
             lessees: vec![(network(1), vec![id(1), id(2)]), (network(2), vec![id(1)])],
+            keeping: vec![network(1), network(3)],
             claimants: vec![id(1), id(3)],
             damaged: vec!["/run/linkspan/pending/x".into()],
         }
@@ -223,6 +231,7 @@ delete veth vethls2, which is on no record
 delete bridge ls-b, which is on no record
 release the addresses of 0000000000000002 on network 000000000001, which is on no record
 remove the leases of network 000000000002, which is no more
+let go of the addresses that are kept of network 000000000003, which is no more
 free the claims of 0000000000000003, which is on no record
 remove /run/linkspan/pending/x, which cannot be read
 ";
@@ -233,7 +242,7 @@ remove /run/linkspan/pending/x, which cannot be read
     fn where_all_is_on_record_there_is_no_garbage() {
         let all = Survey {
             attachments: [id(1), id(2), id(3)].into(),
-            networks: [network(1), network(2)].into(),
+            networks: [network(1), network(2), network(3)].into(),
             recorded: ["vethls1", "vethls2", "ls-a", "ls-b"].map(|name| name.parse().unwrap()).into(),
             damaged: Vec::new(),
             ..survey()

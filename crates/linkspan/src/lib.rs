@@ -42,6 +42,7 @@ mod network;
 mod plan;
 mod publish;
 mod reconciled;
+mod reservation;
 mod view;
 
 pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
@@ -65,4 +66,5 @@ pub use network::{DefinedNetwork, Difference, Egress, GatewayMode, Neighbours, N
 pub use plan::{Firewall, NetworkPlan, ParseFirewallError, Plan, RulesPlan};
 pub use publish::{ParsePublishError, Publish};
 pub use reconciled::{Mended, Reconciled};
+pub use reservation::{Addresses, Reservation};
 pub use view::View;

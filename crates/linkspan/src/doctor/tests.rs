@@ -69,6 +69,7 @@ fn nothing() -> Garbage {
         rules: RulesPlan::None,
         leases: Vec::new(),
         books: Vec::new(),
+        reservations: Vec::new(),
         claims: Vec::new(),
         damaged: Vec::new(),
     }

@@ -6,8 +6,9 @@ use crate::kernel::home::file;
 use crate::kernel::host::Host;
 use crate::kernel::up::network_names;
 use crate::plan::{self, Firewall, NetworkPlan, Plan, RulesPlan, Spent};
+use crate::reservation::kept_as;
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
-use linkspan_ipam::{Owner, Subnet, Wanted};
+use linkspan_ipam::{self as ipam, Lessee, Owner, Subnet, Wanted};
 use linkspan_nat_rules::{Change, Instance, Network};
 use linkspan_netns::NetNs;
 use linkspan_records::Record;
@@ -190,9 +191,13 @@ impl Host {
         ports: &[HostPort],
     ) -> Result<Attachment, Error> {
         let id = record.value().id;
-        let leased = attempt.addresses(|network, subnet, wanted| self.lease(id, network, subnet, wanted));
+        let (owner, name) = (owner(id), kept_as(attempt.wanted.name()));
+        let lessee = Lessee::of(&owner).named(&name);
+        let leased = attempt.addresses(|network, subnet, wanted| self.lease(lessee, network, subnet, wanted));
         let addresses = match leased {
-            Err(Error::AddressTaken { .. }) if attempt.plan.is_some() => return Err(Error::Stale),
+            Err(Error::AddressTaken { .. } | Error::AddressKept { .. }) if attempt.plan.is_some() => {
+                return Err(Error::Stale);
+            }
             leased => leased?,
         };
         let mut inside = Inside::open(attempt.netns.as_fd())?;
@@ -214,27 +219,29 @@ impl Host {
     /// Leases an address; a dead container that has the wanted one, or the last one, is detached first.
     fn lease(
         &self,
-        id: AttachmentId,
+        lessee: Lessee<'_>,
         network: &DefinedNetwork,
         subnet: &Subnet,
         wanted: Wanted,
     ) -> Result<IpAddr, Error> {
         let book = self.run.book(network.id);
         loop {
-            let leased = book.lease(subnet, &owner(id), wanted, &mut |owner| self.owner_is_on_record(owner));
+            let kept = || self.kept(network.id);
+            let alive = &mut |owner: &Owner| self.owner_is_on_record(owner);
+            let leased = book.lease_with(kept, subnet, lessee, wanted, alive);
             let holders = match &leased {
-                Err(linkspan_ipam::Error::Taken { owner, .. }) => vec![owner.clone()],
-                Err(linkspan_ipam::Error::Exhausted { .. }) => book.owners()?,
+                Err(Error::Address(ipam::Error::Taken { owner, .. })) => vec![owner.clone()],
+                Err(Error::Address(ipam::Error::Exhausted { .. })) => book.owners()?,
                 _ => Vec::new(),
             };
             let dead = holders.iter().filter_map(|owner| owner.as_str().parse().ok());
             let released = dead.map(|holder| self.release_dead(holder)).collect::<Result<Vec<_>, _>>()?;
             match leased {
                 _ if released.contains(&true) => {}
-                Err(linkspan_ipam::Error::Taken { address, owner }) => {
+                Err(Error::Address(ipam::Error::Taken { address, owner })) => {
                     return Err(self.leased_to(address, &owner)?);
                 }
-                leased => return Ok(leased?),
+                leased => return leased.map_err(by_name),
             }
         }
     }
@@ -296,9 +303,15 @@ impl Host {
         }
         plans.retain(|plan| !plan.is_empty());
         let ports = self.look_for_ports(&attempt)?;
+        let wanted_name = wanted.name();
         let addresses = attempt.addresses(|network, subnet, wanted| {
-            let leases = self.run.book(network.id).snapshot()?;
-            Ok(leases.find_or_reclaim(subnet, &owner(id), wanted, &mut |owner| self.owner_lives(owner))?)
+            let (owner, name) = (owner(id), kept_as(wanted_name));
+            let lessee = Lessee::of(&owner).named(&name);
+            let mut leases = self.run.book(network.id).snapshot()?;
+            let kept = leases.changes_to_keep(&self.kept(network.id)?);
+            kept.iter().for_each(|change| leases.apply(change));
+            let found = leases.find_or_reclaim(subnet, lessee, wanted, &mut |owner| self.owner_lives(owner));
+            found.map_err(|refused| by_name(refused.into()))
         })?;
         let attachment = attempt.asked(self.instance(), id, &ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
@@ -379,6 +392,16 @@ impl<'a> Attempt<'a> {
             all.push(each.collect::<Result<_, _>>()?);
         }
         Ok(all)
+    }
+}
+
+/// Says whom an address is kept for by the name that people call him.
+fn by_name(refused: Error) -> Error {
+    match refused {
+        Error::Address(ipam::Error::Kept { address, owner }) => {
+            Error::AddressKept { address, holder: owner.to_string() }
+        }
+        refused => refused,
     }
 }
 

@@ -6,7 +6,9 @@ use crate::kernel::home::{file, network_of};
 use crate::kernel::host::{Host, Notice};
 use crate::kernel::undone::Undone;
 use crate::plan;
-use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, Namespace, Residue};
+use crate::{
+    Addresses, AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, Namespace, Residue,
+};
 use linkspan_nat_rules::Change;
 use linkspan_net_types::IfName;
 use linkspan_netns::Place;
@@ -32,12 +34,21 @@ impl Host {
     /// [`Error::LeftBehind`] where something could not be removed: everything else was, and the next call
     /// of any process tries again.
     pub fn detach(&self, id: AttachmentId) -> Result<Detached, Error> {
+        self.detach_with(id, Addresses::Free)
+    }
+
+    /// Detaches, and says what becomes of the container's addresses.
+    ///
+    /// # Errors
+    /// As [`detach`](Self::detach); and where its addresses cannot be kept, [`Error::Records`] before any change.
+    pub fn detach_with(&self, id: AttachmentId, addresses: Addresses) -> Result<Detached, Error> {
         self.remove(|taken_back| {
             // Who may not touch the links is told so before anything is marked.
             self.links(|_| Ok::<_, Error>(()))?;
             // It is in the one folder, or on its way away in the other, in the hands of someone alive or not.
             for folder in [&self.run.attachments, &self.run.pending] {
                 if let Some(record) = folder.wait_record::<AttachmentRecord>(&file(id))? {
+                    self.keep_where_wanted(addresses, std::slice::from_ref(&record))?;
                     return self.take_back(record).map(|()| Detached::Gone);
                 }
             }
@@ -53,20 +64,29 @@ impl Host {
     /// # Errors
     /// As [`detach`](Self::detach), with everything that stayed of all of them.
     pub fn detach_all(&self, ids: &[AttachmentId]) -> Result<(), Error> {
+        self.detach_all_with(ids, Addresses::Free)
+    }
+
+    /// Detaches many, and says what becomes of their addresses.
+    ///
+    /// # Errors
+    /// As [`detach_all`](Self::detach_all); and where their addresses cannot be kept, [`Error::Records`] before any
+    /// change.
+    pub fn detach_all_with(&self, ids: &[AttachmentId], addresses: Addresses) -> Result<(), Error> {
         let at_work = self.remove(|_| {
             self.links(|_| Ok::<_, Error>(()))?;
-            self.detach_idle(ids)
+            self.detach_idle(ids, addresses)
         })?;
         // Whoever holds one of them may wait for another, so nothing is held while they are waited for.
         let mut undone = Undone::default();
         for id in at_work {
-            undone.note(Residue::Records { of: id.to_string() }, self.detach(id).map(drop));
+            undone.note(Residue::Records { of: id.to_string() }, self.detach_with(id, addresses).map(drop));
         }
         undone.finish()
     }
 
     /// Detaches those that nobody else is at work on, and returns the others.
-    fn detach_idle(&self, ids: &[AttachmentId]) -> Result<Vec<AttachmentId>, Error> {
+    fn detach_idle(&self, ids: &[AttachmentId], addresses: Addresses) -> Result<Vec<AttachmentId>, Error> {
         let (mut idle, mut at_work) = (Vec::new(), Vec::new());
         for id in ids {
             match self.run.attachments.take_record::<AttachmentRecord>(&file(*id))? {
@@ -74,7 +94,22 @@ impl Host {
                 Taken::Busy | Taken::Absent => at_work.push(*id),
             }
         }
+        self.keep_where_wanted(addresses, &idle)?;
         self.take_back_all(idle).map(|()| at_work)
+    }
+
+    /// Before anything goes: an address whose lease has ended is anybody's.
+    fn keep_where_wanted(
+        &self,
+        addresses: Addresses,
+        records: &[Record<AttachmentRecord>],
+    ) -> Result<(), Error> {
+        match addresses {
+            Addresses::Free => Ok(()),
+            Addresses::Keep => {
+                self.keep_addresses(records.iter().filter_map(|record| record.value().attachment.as_ref()))
+            }
+        }
     }
 
     /// Takes back whatever a record may have come to; what stays is tried again by the next caller.

@@ -127,6 +127,7 @@ impl Host {
             self.run.book(*network).release_all(&owner(*stray))?;
         }
         garbage.books.iter().try_for_each(|network| self.run.forget_book(*network))?;
+        garbage.reservations.iter().try_for_each(|network| self.state.forget_reservations(*network))?;
         garbage.claims.iter().try_for_each(|stray| self.free_claims(*stray))?;
         self.run.sweep()
     }
@@ -149,6 +150,7 @@ impl Host {
             links: self.links(Links::snapshot)?.links,
             rules: self.surplus()?,
             lessees: self.lessees()?,
+            keeping: self.state.keeping()?,
             claimants: self.run.claims().lock()?.state().claimants().collect(),
             damaged: records.damaged,
         })

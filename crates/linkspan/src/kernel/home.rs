@@ -3,6 +3,7 @@
 use crate::attachment::AttachmentRecord;
 use crate::claims::Claims;
 use crate::plan::{Firewall, NetworkRecord};
+use crate::reservation::Reservations;
 use crate::{AttachmentId, DefinedNetwork, Error, NetworkId, NetworkName};
 use linkspan_ipam::LeaseBook;
 use linkspan_nat_rules::{Change, Instance, Ruleset};
@@ -343,17 +344,19 @@ pub(crate) fn network_of(name: &FileName) -> Option<NetworkId> {
     name.as_str().strip_prefix(NETWORK)?.parse().ok()
 }
 
-/// The state folder, which outlives a reboot: the definitions of networks.
+/// The state folder, which outlives a reboot: the definitions of networks, and the addresses of them that are kept.
 #[derive(Debug)]
 pub(crate) struct State {
     networks: Folder,
+    reservations: Folder,
     root: Folder,
 }
 
 impl State {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let root = Folder::open(path)?;
-        Ok(Self { networks: root.folder(&file("networks"))?, root })
+        let folder = |name| root.folder(&file(name));
+        Ok(Self { networks: folder("networks")?, reservations: folder("reservations")?, root })
     }
 
     /// Held by whoever defines or forgets a network.
@@ -401,7 +404,53 @@ impl State {
             self.networks.remove(&file(&network.name))?;
             self.networks.sync()?;
         }
-        Ok(())
+        self.forget_reservations(network.id)
+    }
+
+    /// Held by whoever changes what is kept; whoever looks sees what was before or what is after.
+    pub(crate) fn lock_reservations(&self) -> Result<Lock, Error> {
+        Ok(self.root.lock(&file("reservations.lock"), Access::Exclusive)?)
+    }
+
+    /// The addresses of a network that are kept; `None` where none are.
+    pub(crate) fn reservations(&self, network: NetworkId) -> Result<Option<Reservations>, Error> {
+        Ok(self.reservations.read(&file(network))?)
+    }
+
+    /// Notes which addresses of a network are kept.
+    pub(crate) fn reserve(&self, network: NetworkId, reservations: &Reservations) -> Result<(), Error> {
+        if reservations.is_empty() {
+            return self.forget_reservations(network);
+        }
+        Ok(self.reservations.rewrite(&file(network), reservations, Durability::Disk)?)
+    }
+
+    /// Whether addresses of a network are kept; where that cannot be read, they may be.
+    pub(crate) fn keeps_addresses(&self, network: NetworkId) -> bool {
+        !matches!(self.reservations(network), Ok(None))
+    }
+
+    /// Removes what is kept of a network, whatever is in its file.
+    pub(crate) fn forget_reservations(&self, network: NetworkId) -> Result<(), Error> {
+        match self.reservations.remove(&file(network))? {
+            true => Ok(self.reservations.sync()?),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes what is kept of a network in place of a file that cannot be read, and says where that is.
+    pub(crate) fn reserve_anew(
+        &self,
+        network: NetworkId,
+        reservations: &Reservations,
+    ) -> Result<PathBuf, Error> {
+        self.reservations.write(&file(network), reservations, Durability::Disk)?;
+        Ok(self.reservations.path().join(network.to_string()))
+    }
+
+    /// The networks of which addresses are kept, be the file readable or not.
+    pub(crate) fn keeping(&self) -> Result<Vec<NetworkId>, Error> {
+        Ok(self.reservations.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
     }
 }
 

@@ -14,6 +14,7 @@ mod ports;
 mod rebuild;
 mod reconcile;
 mod records;
+mod reservations;
 mod undone;
 mod up;
 mod view;

@@ -5,7 +5,9 @@ use crate::kernel::host::{Host, read};
 use crate::kernel::up::{Defining, Known, Turn};
 use crate::network::{Surroundings, decide, nameservers};
 use crate::plan::{NetworkPlan, NetworkRecord};
-use crate::{Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName};
+use crate::{
+    Addresses, Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName,
+};
 use linkspan_net_types::IfName;
 use linkspan_veth_bridge::Snapshot;
 use linkspan_veth_bridge::kernel::Links;
@@ -116,11 +118,15 @@ impl Host {
     /// Removes a network that nobody is attached to: its bridge, its rules, its definition.
     ///
     /// # Errors
-    /// [`Error::NoSuchNetwork`], [`Error::NetworkReserved`], [`Error::NetworkInUse`],
+    /// [`Error::NoSuchNetwork`], [`Error::NetworkReserved`], [`Error::NetworkInUse`], [`Error::NetworkKeeps`],
     /// [`Error::LeftBehind`].
     pub fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
+        self.remove_network_with(name, Addresses::Keep)
+    }
+
+    fn remove_network_with(&self, name: &NetworkName, addresses: Addresses) -> Result<(), Error> {
         let begun = self.is_being_removed(name)?;
-        match self.remove(|_| self.remove_unused(name)) {
+        match self.remove(|_| self.remove_unused(name, addresses)) {
             // What an earlier call left of it was taken back on the way, and that was all.
             Err(Error::NoSuchNetwork { .. }) if begun => Ok(()),
             done => done,
@@ -138,7 +144,7 @@ impl Host {
         Ok(false)
     }
 
-    /// Removes a network with every attachment on it.
+    /// Removes a network with every attachment on it, and with every address of it that is kept.
     ///
     /// # Errors
     /// As [`remove_network`](Self::remove_network); what can be detached is, whatever else is refused.
@@ -146,21 +152,26 @@ impl Host {
         let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
         let ids: Vec<_> = self.attachments()?.iter().filter(|a| on_it(a)).map(Attachment::id).collect();
         self.detach_all(&ids)?;
-        match self.remove_network(name) {
+        match self.remove_network_with(name, Addresses::Free) {
             // The default network goes with its last attachment.
             Err(Error::NoSuchNetwork { .. }) if name.is_default_bridge() => Ok(()),
             done => done,
         }
     }
 
-    fn remove_unused(&self, name: &NetworkName) -> Result<(), Error> {
+    fn remove_unused(&self, name: &NetworkName, addresses: Addresses) -> Result<(), Error> {
         if name.is_reserved() && !name.is_default_bridge() {
             return Err(Error::NetworkReserved { name: name.clone() });
         }
-        self.defining(|defining| self.remove_defined(defining, name))
+        self.defining(|defining| self.remove_defined(defining, name, addresses))
     }
 
-    fn remove_defined(&self, defining: &Defining, name: &NetworkName) -> Result<Turn<()>, Error> {
+    fn remove_defined(
+        &self,
+        defining: &Defining,
+        name: &NetworkName,
+        addresses: Addresses,
+    ) -> Result<Turn<()>, Error> {
         let there = match self.state.find(name) {
             Err(Error::Records(refused)) if refused.is_damage() => match self.take_name_off(name)? {
                 Some(up) => Some(up),
@@ -174,6 +185,13 @@ impl Host {
         let by = self.users(network.id)?;
         if !by.is_empty() {
             return Err(Error::NetworkInUse { name: name.clone(), by });
+        }
+        let kept = match addresses {
+            Addresses::Free => Vec::new(),
+            Addresses::Keep => self.reservations(name)?,
+        };
+        if !kept.is_empty() {
+            return Err(Error::NetworkKeeps { name: name.clone(), kept });
         }
         self.forget(defining, &alone, &network).map(Turn::Done)
     }

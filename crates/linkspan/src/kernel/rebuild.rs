@@ -10,6 +10,7 @@ use crate::kernel::attach::owner;
 use crate::kernel::home::network_of;
 use crate::kernel::host::Host;
 use crate::plan::NetworkRecord;
+use crate::reservation::Reservations;
 use crate::{Attachment, DefinedNetwork, NetworkId};
 use linkspan_ipam::Wanted;
 use std::path::PathBuf;
@@ -18,12 +19,28 @@ impl Host {
     /// Rebuilds what is damaged, and says what that was. Nobody else may be at work.
     ///
     /// # Errors
-    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up.
+    /// [`Error::Records`] for what nothing else tells of: an attachment, a network that is not up, and addresses that
+    /// were kept before a reboot.
     pub(crate) fn rebuild(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = self.rebuild_definitions()?;
         rebuilt.extend(self.rebuild_up()?);
         rebuilt.extend(self.rebuild_claims()?);
         rebuilt.extend(self.rebuild_leases()?);
+        rebuilt.extend(self.rebuild_reservations()?);
+        Ok(rebuilt)
+    }
+
+    /// Leases follow the reservations with each address that is wanted or kept, and an empty file is removed: where they
+    /// tell of any, they tell of all.
+    fn rebuild_reservations(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut rebuilt = Vec::new();
+        for network in self.state.keeping()? {
+            let Some(damage) = damage(self.state.reservations(network))? else { continue };
+            let leases = self.run.book(network).snapshot()?;
+            let kept = leases.reservations().map(|(address, owner)| (address, owner.clone()));
+            let told = Reservations::named(kept).filter(|told| !told.is_empty());
+            rebuilt.push(self.state.reserve_anew(network, &told.ok_or(Error::Records(damage))?)?);
+        }
         Ok(rebuilt)
     }
 

@@ -282,18 +282,36 @@ impl Host {
         Ok(whole.then_some(network))
     }
 
-    /// Lets the default network go with its last attachment. Who is at work on it sees to that himself.
+    /// Lets the default network go with its last attachment; where addresses of it are kept, its definition stays. Who
+    /// is at work on it sees to that himself.
     pub(crate) fn retire_default(&self) -> Result<(), Error> {
         let name = NetworkName::default_bridge();
-        let unused = |network: &DefinedNetwork| self.has_users(network.id).map(|used| !used);
         match self.state.find(&name)? {
-            Some(network) if unused(&network)? => {}
+            Some(network) if self.is_there_for_nobody(network.id)? => {}
             _ => return Ok(()),
         }
         let defining = self.define_alone()?;
         let Some(network) = self.state.find(&name)? else { return Ok(()) };
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
-        if unused(&network)? { self.forget(&defining, &alone, &network) } else { Ok(()) }
+        match self.is_there_for_nobody(network.id)? {
+            true if self.state.keeps_addresses(network.id) => self.lower(&defining, &alone, &network),
+            true => self.forget(&defining, &alone, &network),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a network has no users, and is more than a definition that addresses are kept of.
+    fn is_there_for_nobody(&self, network: NetworkId) -> Result<bool, Error> {
+        let is_kept = self.state.keeps_addresses(network) && self.up_record(network)?.is_none();
+        Ok(!is_kept && !self.has_users(network)?)
+    }
+
+    /// Takes a network down where it is up, and leaves its definition.
+    fn lower(&self, defining: &Defining, alone: &Lock, network: &DefinedNetwork) -> Result<(), Error> {
+        match self.run.up.take_record(&network_file(network.id))? {
+            Taken::Here(record) => self.take_down(defining, alone, record, false),
+            Taken::Busy | Taken::Absent => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,91 @@
+//! Keeping addresses, and letting go of them.
+//!
+//! The state folder alone says what is kept, and leases follow it whenever an address is wanted. An address is kept
+//! there before its lease ends, so that nobody else has it in between, whoever is killed.
+
+use crate::kernel::host::Host;
+use crate::reservation::{Reservation, Reservations};
+use crate::{Attachment, ContainerName, DefinedNetwork, Error, NetworkId, NetworkName, Residue};
+use linkspan_ipam::Owner;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+impl Host {
+    /// The addresses of a network that are kept for containers, whether those are attached or not.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNetwork`], [`Error::Records`].
+    pub fn reservations(&self, network: &NetworkName) -> Result<Vec<Reservation>, Error> {
+        let network = self.defined(network)?;
+        Ok(self.state.reservations(network.id)?.unwrap_or_default().list())
+    }
+
+    /// Lets go of an address that is kept, and returns whom it was kept for; `None` where it was not, which is as good.
+    ///
+    /// A container that has the address at this moment goes on having it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchNetwork`], [`Error::Records`].
+    pub fn release_address(
+        &self,
+        network: &NetworkName,
+        address: IpAddr,
+    ) -> Result<Option<ContainerName>, Error> {
+        self.remove(|_| {
+            let network = self.defined(network)?.id;
+            let _changing = self.state.lock_reservations()?;
+            let mut reservations = self.state.reservations(network)?.unwrap_or_default();
+            let Some(released) = reservations.release(address) else { return Ok(None) };
+            self.state.reserve(network, &reservations)?;
+            // Whoever wants an address looks at the reservations first: that the leases say the same is for repair.
+            let _ = self.run.book(network).follow(|| self.kept(network));
+            Ok(Some(released))
+        })
+    }
+
+    fn defined(&self, network: &NetworkName) -> Result<DefinedNetwork, Error> {
+        self.state.find(network)?.ok_or_else(|| Error::NoSuchNetwork { name: network.clone() })
+    }
+
+    /// Keeps the addresses of these containers, of all or of none. Their records are locked.
+    pub(crate) fn keep_addresses<'a>(
+        &self,
+        attachments: impl IntoIterator<Item = &'a Attachment>,
+    ) -> Result<(), Error> {
+        let endpoints: Vec<_> = attachments
+            .into_iter()
+            .flat_map(|a| a.endpoints.iter().map(move |endpoint| (&a.name, endpoint)))
+            .collect();
+        let networks: BTreeSet<_> = endpoints.iter().map(|(_, endpoint)| endpoint.network_id).collect();
+        let _changing = self.state.lock_reservations()?;
+        let there = |network| Ok((network, self.state.reservations(network)?.unwrap_or_default()));
+        let before = networks.into_iter().map(there).collect::<Result<BTreeMap<_, _>, Error>>()?;
+        let mut after = before.clone();
+        for (name, endpoint) in endpoints {
+            let addresses = endpoint.addresses.iter().map(ipnet::IpNet::addr);
+            after.entry(endpoint.network_id).or_default().keep(name, addresses);
+        }
+        let kept = after.iter().try_for_each(|(network, reservations)| {
+            self.state.reserve(*network, reservations)?;
+            self.run.book(*network).follow(|| self.kept(*network))
+        });
+        kept.map_err(|refused| refused.after(self.keep_again(&before)))
+    }
+
+    /// Puts the reservations back that were there before.
+    fn keep_again(&self, before: &BTreeMap<NetworkId, Reservations>) -> Result<(), Error> {
+        before.iter().try_for_each(|(network, reservations)| {
+            let there = self.state.reservations(*network)?.unwrap_or_default();
+            if there == *reservations {
+                return Ok(());
+            }
+            let what = Residue::Records { of: network.to_string() };
+            self.state.reserve(*network, reservations).map_err(|refused| refused.leaving(what))
+        })
+    }
+
+    /// What is kept of a network, as its leases know it.
+    pub(crate) fn kept(&self, network: NetworkId) -> Result<BTreeMap<IpAddr, Owner>, Error> {
+        Ok(self.state.reservations(network)?.map(|reservations| reservations.owners()).unwrap_or_default())
+    }
+}
