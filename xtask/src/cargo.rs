@@ -61,7 +61,8 @@ pub(crate) fn search_path() -> OsString {
     path
 }
 
-fn announce(command: &Command) {
+/// Prints what is going to be run.
+pub(crate) fn announce(command: &Command) {
     let words = std::iter::once("cargo".into()).chain(command.get_args().map(|word| word.to_string_lossy()));
     println!("\n$ {}", words.collect::<Vec<_>>().join(" "));
 }

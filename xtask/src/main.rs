@@ -12,6 +12,7 @@ mod ci;
 mod deny;
 mod docs;
 mod e2e;
+mod fuzz;
 mod golden;
 mod lint;
 mod outcome;
@@ -50,6 +51,7 @@ fn perform(task: Task) -> io::Result<Outcome> {
         Task::Test { user } => test::run(user),
         Task::EndToEnd { filter } => e2e::run(filter.as_deref()),
         Task::Soak { part } => soak::run(part.as_deref()),
+        Task::Fuzz { time } => fuzz::run(time),
         Task::Golden(mode) => golden::run(mode),
         Task::Docs => docs::run(),
         Task::Bench(wish) => bench::run(&wish).map(|()| Outcome::default()),

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::cargo::{self, cargo};
 use crate::outcome::Outcome;
-use crate::{test, tools};
+use crate::{fuzz, test, tools};
 
 /// The variable by which a test knows that it has the night for itself; `tests/src/length.rs` reads it.
 const SOAK: &str = "LINKSPAN_SOAK";
@@ -23,6 +23,9 @@ pub(crate) fn run(part: Option<&str>) -> io::Result<Outcome> {
     for part in parts {
         let mut tests = cargo(["test", "-p", "linkspan-tests", "--all-features", part]);
         outcome += cargo::test(tests.env(SOAK, "1"))?;
+    }
+    if part.is_none() {
+        outcome += fuzz::run(fuzz::USUAL)?;
     }
     Ok(outcome)
 }

@@ -1,8 +1,10 @@
 //! What was asked for on the command line.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::bench::Wish;
+use crate::fuzz;
 use crate::golden::Mode;
 use crate::user::Uid;
 
@@ -13,7 +15,9 @@ Usage: cargo xtask NAME
                     those for want of a program that cannot be installed here
                     --as: compile as root, run the tests as this user
   e2e [FILTER]      the packet-level tests alone
-  soak [PART]       the tests that have a longer form, in it: takes hours
+  soak [PART]       the tests that have a longer form, in it, and then every target of fuzz/: takes hours
+  soak fuzz [SECONDS]
+                    the targets of fuzz/ alone, each for half an hour or as long as is said
   golden [--bless]  compare the rule sets with their golden files; --bless rewrites them
   docs              the documentation, warnings are errors
   bench [SUBJECT].. how fast it is, beside a floor of raw netlink messages and what else is installed; of
@@ -29,6 +33,7 @@ pub(crate) enum Task {
     Test { user: Option<Uid> },
     EndToEnd { filter: Option<String> },
     Soak { part: Option<String> },
+    Fuzz { time: Duration },
     Golden(Mode),
     Docs,
     Bench(Wish),
@@ -50,6 +55,11 @@ impl Task {
             ["e2e"] => Ok(Self::EndToEnd { filter: None }),
             ["e2e", filter] => Ok(Self::EndToEnd { filter: Some(filter.to_owned()) }),
             ["soak"] => Ok(Self::Soak { part: None }),
+            ["soak", "fuzz"] => Ok(Self::Fuzz { time: fuzz::USUAL }),
+            ["soak", "fuzz", seconds] => match seconds.parse() {
+                Ok(seconds) => Ok(Self::Fuzz { time: Duration::from_secs(seconds) }),
+                Err(_) => Err(UsageError::NotATime(seconds.to_owned())),
+            },
             ["soak", part] => Ok(Self::Soak { part: Some(part.to_owned()) }),
             ["golden"] => Ok(Self::Golden(Mode::Compare)),
             ["golden", "--bless"] => Ok(Self::Golden(Mode::Bless)),
@@ -68,12 +78,14 @@ impl Task {
 pub(crate) enum UsageError {
     Unknown(String),
     NotAUser(String),
+    NotATime(String),
 }
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown(arguments) => write!(f, "there is no task `{arguments}`"),
+            Self::NotATime(seconds) => write!(f, "`{seconds}` is not a number of seconds"),
             Self::NotAUser(user) => write!(f, "`{user}` is not the number of an ordinary user"),
         }
     }
@@ -97,6 +109,8 @@ mod tests {
         check("e2e publish", &Ok(Task::EndToEnd { filter: Some("publish".to_owned()) }));
         check("soak", &Ok(Task::Soak { part: None }));
         check("soak model", &Ok(Task::Soak { part: Some("model".to_owned()) }));
+        check("soak fuzz", &Ok(Task::Fuzz { time: fuzz::USUAL }));
+        check("soak fuzz 60", &Ok(Task::Fuzz { time: Duration::from_secs(60) }));
         check("golden", &Ok(Task::Golden(Mode::Compare)));
         check("golden --bless", &Ok(Task::Golden(Mode::Bless)));
         check("docs", &Ok(Task::Docs));
@@ -110,6 +124,7 @@ mod tests {
         check("bench sport", &Err(UsageError::Unknown("bench sport".to_owned())));
         check("docs --open", &Err(UsageError::Unknown("docs --open".to_owned())));
         check("test --as nobody", &Err(UsageError::NotAUser("nobody".to_owned())));
+        check("soak fuzz long", &Err(UsageError::NotATime("long".to_owned())));
         check("test --as 0", &Err(UsageError::NotAUser("0".to_owned())));
     }
 }
