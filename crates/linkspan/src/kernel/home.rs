@@ -196,6 +196,7 @@ impl Run {
             folder.names()?.iter().try_for_each(|name| folder.remove(name).map(drop))?;
         }
         self.leases.sweep()?;
+        self.locks.sweep_locks()?;
         self.books_on_file()?.into_iter().try_for_each(|network| self.book(network).discard())?;
         self.books().clear();
         Ok(self.claims().discard()?)
@@ -208,8 +209,15 @@ impl Run {
 
     /// The leases of a network.
     pub(crate) fn book(&self, network: NetworkId) -> Arc<LeaseBook> {
-        let open = || Arc::new(LeaseBook::open(&self.leases, &file(network)));
-        self.books().entry(network).or_insert_with(open).clone()
+        let mut books = self.books();
+        if let Some(book) = books.get(&network) {
+            return book.clone();
+        }
+        // The books of networks that other processes removed would keep their files open for ever.
+        if let Ok(up) = self.up.names() {
+            books.retain(|network, _| up.contains(&network_file(*network)));
+        }
+        books.entry(network).or_insert(Arc::new(LeaseBook::open(&self.leases, &file(network)))).clone()
     }
 
     /// Forgets the leases of a network that is no more.
@@ -253,7 +261,9 @@ impl Run {
     /// Removes what killed writers left.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
         let folders = [&self.root, &self.pending, &self.attachments, &self.up, &self.leases];
-        folders.iter().try_for_each(|folder| folder.sweep().map(drop)).map_err(Error::from)
+        folders.iter().try_for_each(|folder| folder.sweep().map(drop))?;
+        // The caller is alone: whose lock is not held is that of a network that is no more, or of one at rest.
+        Ok(self.locks.sweep_locks().map(drop)?)
     }
 
     fn books(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Arc<LeaseBook>>> {
@@ -262,12 +272,17 @@ impl Run {
 
     /// Held shared by whoever attaches to a network, alone by whoever brings it up or takes it down.
     pub(crate) fn lock_network(&self, network: NetworkId, access: Access) -> Result<Lock, Error> {
-        Ok(self.locks.lock(&file(format!("network-{network}")), access)?)
+        Ok(self.locks.lock(&lock_of(network), access)?)
     }
 
     /// The same alone, where nobody is at work on the network.
     pub(crate) fn try_lock_network(&self, network: NetworkId) -> Result<Option<Lock>, Error> {
-        Ok(self.locks.try_lock(&file(format!("network-{network}")), Access::Exclusive)?)
+        Ok(self.locks.try_lock(&lock_of(network), Access::Exclusive)?)
+    }
+
+    /// Gives the lock of a network back that is no more, together with its file.
+    pub(crate) fn forget_lock(&self, network: NetworkId, alone: Lock) -> Result<(), Error> {
+        Ok(self.locks.remove_lock(&lock_of(network), alone)?)
     }
 
     /// Held by whoever rewrites all rules, which is all that iptables can.
@@ -329,6 +344,10 @@ impl Readable {
             read => Ok(read?),
         }
     }
+}
+
+fn lock_of(network: NetworkId) -> FileName {
+    file(format!("network-{network}"))
 }
 
 /// What the records of networks are named by, beside those of attachments.

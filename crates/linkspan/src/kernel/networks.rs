@@ -193,7 +193,7 @@ impl Host {
         if !kept.is_empty() {
             return Err(Error::NetworkKeeps { name: name.clone(), kept });
         }
-        self.forget(defining, &alone, &network).map(Turn::Done)
+        self.forget(defining, alone, &network).map(Turn::Done)
     }
 
     fn release_dead_users(&self, network: NetworkId) -> Result<(), Error> {

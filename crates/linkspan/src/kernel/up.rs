@@ -84,7 +84,7 @@ impl Host {
                 self.run.pending.take_record::<NetworkRecord>(&network_file(network))?
             {
                 let forget = record.value().forget;
-                self.take_down(defining, &alone, record, forget)?;
+                self.take_down(defining, alone, record, forget)?;
             }
         }
         Ok(())
@@ -137,7 +137,7 @@ impl Host {
         let made = define.and_then(|()| self.make_network(record.value()));
         match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
             Ok(()) => Ok(Turn::Done(())),
-            Err(refused) => Err(refused.after(self.take_down(defining, &alone, record, forget))),
+            Err(refused) => Err(refused.after(self.take_down(defining, alone, record, forget))),
         }
     }
 
@@ -173,7 +173,7 @@ impl Host {
     pub(crate) fn forget(
         &self,
         defining: &Defining,
-        alone: &Lock,
+        alone: Lock,
         network: &DefinedNetwork,
     ) -> Result<(), Error> {
         let name = network_file(network.id);
@@ -192,7 +192,7 @@ impl Host {
     fn take_down(
         &self,
         _defining: &Defining,
-        _alone: &Lock,
+        alone: Lock,
         mut record: Record<NetworkRecord>,
         forget: bool,
     ) -> Result<(), Error> {
@@ -215,6 +215,10 @@ impl Host {
         }
         if undone.is_whole() {
             undone.note(Residue::Records { of: of() }, record.remove().map_err(Error::from));
+        }
+        if undone.is_whole() && forget {
+            // One that stays is in nobody's way, and goes with the next gc.
+            let _ = self.run.forget_lock(wanted.network.id, alone);
         }
         undone.finish()
     }
@@ -294,8 +298,8 @@ impl Host {
         let Some(network) = self.state.find(&name)? else { return Ok(()) };
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
         match self.is_there_for_nobody(network.id)? {
-            true if self.state.keeps_addresses(network.id) => self.lower(&defining, &alone, &network),
-            true => self.forget(&defining, &alone, &network),
+            true if self.state.keeps_addresses(network.id) => self.lower(&defining, alone, &network),
+            true => self.forget(&defining, alone, &network),
             false => Ok(()),
         }
     }
@@ -307,7 +311,7 @@ impl Host {
     }
 
     /// Takes a network down where it is up, and leaves its definition.
-    fn lower(&self, defining: &Defining, alone: &Lock, network: &DefinedNetwork) -> Result<(), Error> {
+    fn lower(&self, defining: &Defining, alone: Lock, network: &DefinedNetwork) -> Result<(), Error> {
         match self.run.up.take_record(&network_file(network.id))? {
             Taken::Here(record) => self.take_down(defining, alone, record, false),
             Taken::Busy | Taken::Absent => Ok(()),

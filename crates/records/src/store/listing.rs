@@ -50,6 +50,15 @@ impl Folder {
         self.remove_unlocked(&[DRAFT_SUFFIX])
     }
 
+    /// Removes the lock files that nobody holds, and says how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses.
+    pub fn sweep_locks(&self) -> Result<usize, Error> {
+        self.remove_unlocked(&[LOCK_SUFFIX])
+    }
+
     /// Removes a subfolder if nothing but unused lock files and drafts is in it, and says whether it is gone.
     ///
     /// A process that opened the folder before finds that it can make nothing in it any more: keep such

@@ -28,7 +28,7 @@ pub enum Access {
 #[derive(Debug)]
 #[must_use = "a lock that is dropped is released"]
 pub struct Lock {
-    _held: Held,
+    held: Held,
 }
 
 impl Folder {
@@ -44,7 +44,7 @@ impl Folder {
         };
         loop {
             if let Attempt::Held(held) = self.hold_lock_file(&lock_file(name), arg)? {
-                return Ok(Lock { _held: held });
+                return Ok(Lock { held });
             }
         }
     }
@@ -61,10 +61,28 @@ impl Folder {
         };
         loop {
             match self.hold_lock_file(&lock_file(name), arg)? {
-                Attempt::Held(held) => return Ok(Some(Lock { _held: held })),
+                Attempt::Held(held) => return Ok(Some(Lock { held })),
                 Attempt::Busy => return Ok(None),
                 Attempt::Unlinked => {}
             }
+        }
+    }
+
+    /// Gives a lock back together with its file, so that names that are used once leave nothing. Whoever waits for it
+    /// finds the file gone, and makes another.
+    ///
+    /// Nothing is removed for a lock of another name, nor for one that is shared with somebody.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses.
+    pub fn remove_lock(&self, name: &FileName, lock: Lock) -> Result<(), Error> {
+        let name = lock_file(name);
+        let held =
+            lock.held.hold(FlockArg::LockExclusiveNonblock).map_err(self.fault(Action::Lock, &name))?;
+        match held {
+            Some(held) if self.holds(&name, &held)? => self.unlink(&name).map(drop),
+            _ => Ok(()),
         }
     }
 
@@ -169,7 +187,7 @@ mod tests {
         let folder = Folder::open(&path).unwrap();
         let name = "web".parse().unwrap();
         let lock = folder.lock(&name, Access::Exclusive).unwrap();
-        let childs = lock._held.try_clone().unwrap();
+        let childs = lock.held.try_clone().unwrap();
         assert!(folder.try_lock(&name, Access::Shared).unwrap().is_none());
         drop(lock);
         let next = folder.try_lock(&name, Access::Exclusive).unwrap();
