@@ -34,6 +34,8 @@ mod coexistence;
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod cycles;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod differential;
