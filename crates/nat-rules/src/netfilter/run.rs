@@ -147,6 +147,8 @@ impl<'a> Run<'a> {
             Act::Continue => return Next::Rule,
             Act::Accept => End::Accepted(Some(at)),
             Act::Drop => End::Dropped(at),
+            // No kernel loads such a rule, but a text or a damaged dump may hold one.
+            Act::Nat(nat) if !nat.suits(self.sight.stage) => End::Unknown(at),
             Act::Nat(nat) => End::Translated(at, *nat),
             Act::Unknown => End::Unknown(at),
             Act::Return => {

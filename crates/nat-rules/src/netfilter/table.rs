@@ -164,6 +164,18 @@ pub(crate) enum Nat {
     Masquerade,
 }
 
+impl Nat {
+    /// Whether the packet is of the family of the address that it is to get.
+    pub(crate) fn suits(self, stage: &Stage) -> bool {
+        let to = match self {
+            Self::Target(to) => to.map(|(address, _)| address),
+            Self::Source(to) => to,
+            Self::Masquerade => None,
+        };
+        to.is_none_or(|address| address.is_ipv6() == stage.is_v6())
+    }
+}
+
 /// A map of keys to verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {

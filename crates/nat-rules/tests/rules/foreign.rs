@@ -347,3 +347,14 @@ fn a_name_cannot_become_a_command() {
         "stopped by `-P FORWARD DROP` in chain `FORWARD` of table `iptables a;b $(c) 'd'`; mended by: iptables -t 'a;b $(c) '\\''d'\\''' -I FORWARD -i ls-web -j ACCEPT",
     );
 }
+
+#[test]
+fn a_packet_is_not_translated_to_an_address_of_the_other_family() {
+    let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j DNAT --to-destination 10.88.1.2\nCOMMIT\n\
+        *filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -s 2001:db8::7 -j DROP\nCOMMIT\n";
+    let foreign = Foreign::new(Instance::default()).with_saved(Family::V6, text);
+    let packet = parse("tcp 2001:db8::9 -> [2001:db8::1]:8080 from eth0");
+    let walked = walk(&Rules::everything(foreign, [link("ls-web")]), &packet, &routes());
+    let verdict = walked.verdict().to_string();
+    assert!(verdict.starts_with("cannot tell what `-A PREROUTING"), "{verdict}");
+}
