@@ -4,7 +4,10 @@ use crate::ledger;
 use crate::target::Target;
 use crate::{kernel, told};
 use linkspan::lab::Lab;
-use linkspan::{Attachment, Container, DefinedNetwork, Endpoint, Host, NetNs, Network, Publish, Question};
+use linkspan::{
+    Addresses, Attachment, Container, DefinedNetwork, Endpoint, Host, NetNs, Network, Publish, Question,
+    Reservation,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -17,12 +20,24 @@ const FOLDERS: [&str; 2] = ["/run/linkspan", "/var/lib/linkspan"];
 const LEASES: &str = "/run/linkspan/leases";
 
 /// What is done with the files; an input's first two bytes are places here.
-const ACTIONS: [Action; 10] =
-    [look, plans, explain, repair, reconcile, gc, attach, detach, create_network, remove_network];
+const ACTIONS: [Action; 12] = [
+    look,
+    plans,
+    explain,
+    repair,
+    reconcile,
+    gc,
+    attach,
+    detach,
+    create_network,
+    remove_network,
+    detach_keeping,
+    release,
+];
 
 type Action = fn(&Host, &NetNs) -> Result<Vec<IpAddr>, Box<dyn Error>>;
 
-/// A host with two networks and two containers, and its files.
+/// A host with two networks, two containers, and one that comes back, and its files.
 #[derive(Debug)]
 pub struct Files {
     _lab: Lab,
@@ -32,6 +47,8 @@ pub struct Files {
     /// What is edited, in an order that is the same each time.
     places: Vec<PathBuf>,
     aliases: Vec<Alias>,
+    /// The addresses of the container that comes back.
+    kept: BTreeSet<IpAddr>,
 }
 
 /// What differs each time the host is made, and what stands for it in inputs.
@@ -86,20 +103,25 @@ impl Target for Files {
         }
         tree.values().for_each(|file| documents(file));
         self.restore(&tree).expect("a file system in memory takes files");
-        let leased = self.still_leased(&tree, &touched);
-        for action in [first, second] {
-            let action = ACTIONS[usize::from(*action) % ACTIONS.len()];
-            // One host for each: the second sees what the first one left, as another process would.
-            let done = kernel::play(Vec::new(), || action(&Host::open()?, &self.visitor));
-            match done {
-                Ok(given) => assert!(given.iter().all(|a| !leased.contains(a)), "{given:?} given again"),
-                Err(refused) => drop(told(&*refused)),
-            }
-        }
+        let given = self.act(*first);
+        let taken = self.taken(&tree, &touched);
+        assert!(given.iter().all(|address| !taken.contains(address)), "{given:?} of {taken:?}");
+        self.act(*second);
     }
 }
 
 impl Files {
+    /// Does something, and returns the addresses that a container was given. Each sees the files anew, as another
+    /// process would.
+    fn act(&self, action: u8) -> Vec<IpAddr> {
+        let action = ACTIONS[usize::from(action) % ACTIONS.len()];
+        let done = kernel::play(Vec::new(), || action(&Host::open()?, &self.visitor));
+        done.unwrap_or_else(|refused| {
+            told(&*refused);
+            Vec::new()
+        })
+    }
+
     fn furnish() -> Result<Self, Box<dyn Error>> {
         // SAFETY: the process has one thread, as `begin` promises. What is not found cannot be started for each input.
         #[allow(unsafe_code)]
@@ -116,14 +138,17 @@ impl Files {
         let b = Container::new("b".parse()?).on(Endpoint::of(&db)).on(Endpoint::of(&web));
         host.attach(&containers[0], &a)?;
         host.attach(&containers[1], &b.publish(Publish::udp(53).at(5300).on([127, 0, 0, 1].into())))?;
+        let visitor = NetNs::create_anonymous()?;
+        let k = host.attach(&visitor, &Container::new("k".parse()?).on(Endpoint::of(&web)))?;
+        host.detach_with(k.id(), Addresses::Keep)?;
+        let kept = host.reservations(web.name())?.iter().map(Reservation::address).collect();
         drop(host);
         let mut tree = BTreeMap::new();
         FOLDERS.iter().try_for_each(|folder| gather(Path::new(folder), &mut tree))?;
         let aliases = aliases(&containers)?;
         let mut places = places(&tree);
         places.sort_by_cached_key(|path| in_general(&aliases, path.as_os_str().as_encoded_bytes()));
-        let visitor = NetNs::create_anonymous()?;
-        Ok(Self { _lab: lab, visitor, _containers: containers, tree, places, aliases })
+        Ok(Self { _lab: lab, visitor, _containers: containers, tree, places, aliases, kept })
     }
 
     /// What belongs at this path: what is there, or what is there of its kind.
@@ -166,18 +191,18 @@ impl Files {
         Ok(())
     }
 
-    /// What nobody may be given: where nothing but leases was edited, the leases that are there as they were, before
-    /// the first byte that is not.
-    fn still_leased(
-        &self,
-        tree: &BTreeMap<PathBuf, Vec<u8>>,
-        touched: &BTreeSet<PathBuf>,
-    ) -> BTreeSet<IpAddr> {
-        if touched.iter().any(|path| !path.starts_with(LEASES)) {
-            return BTreeSet::new();
+    /// What nobody else may be given: what is kept, as long as the files that say so are as they were; and where nothing
+    /// but leases was edited, those that are there as they were, before the first byte that is not.
+    fn taken(&self, tree: &BTreeMap<PathBuf, Vec<u8>>, touched: &BTreeSet<PathBuf>) -> BTreeSet<IpAddr> {
+        let within = |folder: &str| touched.iter().all(|path| path.starts_with(folder));
+        if !within(LEASES) {
+            return if within(FOLDERS[0]) { self.kept.clone() } else { BTreeSet::new() };
         }
         let leases = tree.iter().filter(|(path, _)| path.starts_with(LEASES));
-        leases.flat_map(|(path, file)| ledger::intact_leases(&self.like(path), file)).collect()
+        leases
+            .flat_map(|(path, file)| ledger::intact_leases(&self.like(path), file))
+            .chain(self.kept.iter().copied())
+            .collect()
     }
 }
 
@@ -345,5 +370,19 @@ fn create_network(host: &Host, _: &NetNs) -> Result<Vec<IpAddr>, Box<dyn Error>>
 
 fn remove_network(host: &Host, _: &NetNs) -> Result<Vec<IpAddr>, Box<dyn Error>> {
     host.remove_network_and_attachments(&"web".parse()?)?;
+    Ok(Vec::new())
+}
+
+fn detach_keeping(host: &Host, _: &NetNs) -> Result<Vec<IpAddr>, Box<dyn Error>> {
+    host.detach_with(host.find("b")?.id(), Addresses::Keep)?;
+    Ok(Vec::new())
+}
+
+fn release(host: &Host, _: &NetNs) -> Result<Vec<IpAddr>, Box<dyn Error>> {
+    let web = "web".parse()?;
+    for kept in host.reservations(&web)? {
+        crate::assert_one_line(&kept);
+        host.release_address(&web, kept.address())?;
+    }
     Ok(Vec::new())
 }
