@@ -47,15 +47,14 @@ impl Loaded {
     fn read(instance: Instance, text: &str) -> Self {
         let mut loaded = Self::default();
         let mut table = None;
-        // How many rules each chain of the table has so far.
-        let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
+        // How many rules each chain has so far. A table that a text has twice goes on where it ended.
+        let mut rules: BTreeMap<(Table, &str), usize> = BTreeMap::new();
         for line in text.lines() {
             if let Some(name) = line.strip_prefix('*') {
                 table = Table::ALL.into_iter().find(|table| table.name() == name);
-                rules.clear();
             } else if let Some(table) = table {
                 let of = line.strip_prefix("-A ").map(|rule| rule.split(' ').next().unwrap_or(rule));
-                let place = of.map(|chain| rules.entry(chain).and_modify(|n| *n += 1).or_insert(1));
+                let place = of.map(|chain| rules.entry((table, chain)).and_modify(|n| *n += 1).or_insert(1));
                 loaded.take(instance, table, line, place.map_or(0, |place| *place));
             }
         }
@@ -87,5 +86,18 @@ impl Loaded {
 
     pub(super) fn jumps(&self, table: Table) -> impl Iterator<Item = (usize, Chain)> {
         self.jumps.iter().copied().filter(move |(_, chain)| table.chains().contains(chain))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_rules_of_a_chain_have_one_place() {
+        let table = "*filter\n-A FORWARD -j linkspan-user\n-A FORWARD -j LINKSPAN-FORWARD\nCOMMIT\n";
+        let seen = Loaded::read(Instance::default(), &table.repeat(2));
+        let jumps: Vec<_> = seen.jumps(Table::Filter).collect();
+        assert_eq!(jumps, [(1, Chain::User), (2, Chain::Forward), (3, Chain::User), (4, Chain::Forward)]);
     }
 }
