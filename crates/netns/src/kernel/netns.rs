@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::libc::O_PATH;
 
 use super::procfs::{self, Me, Process, Spot};
 use super::{identity, pin, visit};
@@ -318,12 +318,18 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::Open { path: path.into(), source })
 }
 
-/// Opens without waiting for the other end, should the file turn out to be a pipe or a terminal.
+/// Opens a file that is a namespace, of whatever kind.
+///
+/// Anything else is looked at and not opened: that would wait for the other end of a pipe, rewind a tape, or set a
+/// watchdog going.
 fn open_file(path: &Path) -> Result<OwnedFd, Error> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(O_NONBLOCK | O_NOCTTY)
-        .open(path)
-        .map(OwnedFd::from)
-        .map_err(|source: io::Error| Error::Open { path: path.into(), source })
+    let open = |at: &Path, flags| {
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(at);
+        opened.map(OwnedFd::from).map_err(|source: io::Error| Error::Open { path: path.into(), source })
+    };
+    let found = open(path, O_PATH)?;
+    if !identity::is_namespace(found.as_fd()) {
+        return Err(Error::NotANetNs { path: procfs::name_of(found.as_fd()) });
+    }
+    open(&procfs::path_of(found.as_fd()), 0)
 }
