@@ -34,9 +34,13 @@ mod coexistence;
 #[cfg(test)]
 mod command;
 #[cfg(test)]
+mod crowded;
+#[cfg(test)]
 mod cycles;
 #[cfg(test)]
 mod damage;
+#[cfg(test)]
+mod deaths;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]

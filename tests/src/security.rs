@@ -1,13 +1,18 @@
 //! Nobody else makes us write where we should not, and nobody gets what is ours.
 
-use crate::private::in_private;
+use crate::length::length;
+use crate::private::{in_private, in_private_with, skip};
 use crate::program::tool;
 use crate::snapshot::Snapshot;
+use crate::strace::{inherited, opened};
 use crate::world::{Case, World};
 use linkspan::NetNs;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+const FOLDERS: [&str; 2] = ["/run/linkspan", "/var/lib/linkspan"];
 
 /// Every folder below has mode 0700 and every file 0600.
 fn is_private(path: &Path) {
@@ -25,7 +30,7 @@ fn nobody_else_reads_or_writes_our_folders() {
         let world = World::new(Case::USUAL);
         let _netns = NetNs::create("/run/netns/a").unwrap();
         world.linkspan("attach a --netns /run/netns/a -p 8000:80").ok();
-        ["/run/linkspan", "/var/lib/linkspan"].iter().for_each(|folder| is_private(Path::new(folder)));
+        FOLDERS.iter().for_each(|folder| is_private(Path::new(folder)));
     });
 }
 
@@ -36,9 +41,17 @@ fn what_is_no_namespace_or_our_own_is_refused_and_not_touched() {
         symlink("/proc/self/ns/net", "/run/own").unwrap();
         symlink("/run/nowhere", "/run/dangling").unwrap();
         fs::write("/run/file", "mine").unwrap();
+        tool("mkfifo /run/fifo");
+        let _socket = UnixDatagram::bind("/run/socket").unwrap();
         let before = Snapshot::take();
         for path in [
             "/run/file",
+            "/run/fifo",
+            "/run/socket",
+            "/proc/self/ns/mnt",
+            "/proc/self/ns/user",
+            "/proc/self/ns/pid",
+            "/dev/tty",
             "/run",
             "/run/dangling",
             "/dev/null",
@@ -54,33 +67,143 @@ fn what_is_no_namespace_or_our_own_is_refused_and_not_touched() {
 }
 
 #[test]
-fn links_in_the_place_of_our_folders_and_files_are_not_followed() {
+fn a_device_is_not_opened_to_see_whether_it_is_a_namespace() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        // A watchdog begins to watch, and a tape is rewound, when it is opened.
+        let opened = opened(&world, "attach a --netns /dev/zero", "/dev/zero");
+        assert!(!opened.is_empty() && opened.iter().all(|line| line.contains("O_PATH")), "{opened:?}");
+    });
+}
+
+/// A host with a network and a container on it, made anew.
+fn begin(world: &World) {
+    for folder in FOLDERS {
+        fs::remove_file(folder).or_else(|_| fs::remove_dir_all(folder)).ok();
+    }
+    // Links and rules that nobody has a record of.
+    world.linkspan("gc").ok();
+    world.linkspan("network create net --subnet 10.88.1.0/24").ok();
+    world.linkspan("attach a --netns /run/netns/a --network net -p 8000:80").ok();
+}
+
+/// All folders and files that are ours.
+fn ours() -> Vec<PathBuf> {
+    let mut found: Vec<_> = FOLDERS.iter().map(PathBuf::from).collect();
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        if path.is_dir() {
+            found.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        next += 1;
+    }
+    found
+}
+
+/// What somebody may put in the place of what is ours.
+const STRANGE: [&str; 4] = ["ln -s /run/theirs/file", "ln -s /run/theirs", "mkfifo", "truncate -s 1T"];
+
+/// What is tried then: it comes to an end, and where it is refused it says why.
+const TRIED: [&str; 7] = [
+    "attach b --netns /run/netns/b --network net",
+    "ps",
+    "detach a b",
+    "gc",
+    "reconcile",
+    "network create other",
+    "network rm --force net",
+];
+
+#[test]
+fn whatever_stands_in_the_place_of_what_is_ours_is_not_followed_and_keeps_nobody_waiting() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let _netns = ["a", "b"].map(|name| NetNs::create(format!("/run/netns/{name}")).unwrap());
+        fs::create_dir("/run/theirs").unwrap();
+        fs::write("/run/theirs/file", "theirs").unwrap();
+        begin(&world);
+        let number = ours().len();
+        assert!(number > 12, "{:?}", ours());
+        // Each of them in each place, or one after the other.
+        let all = (0..number).flat_map(|place| (0..STRANGE.len()).map(move |strange| (place, strange)));
+        let some = all.clone().filter(|(place, strange)| place % STRANGE.len() == *strange);
+        for (place, strange) in length(some.collect(), all.collect::<Vec<_>>()) {
+            let strange = STRANGE[strange];
+            begin(&world);
+            let path = ours()[place].clone();
+            fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path)).unwrap();
+            tool(&format!("{strange} {}", path.display()));
+            for line in TRIED {
+                let ran = world.linkspan(line);
+                let told = ran.status.success() || !ran.err.is_empty();
+                assert!(told && matches!(ran.code(), Some(0 | 1 | 3)), "{strange} {path:?}: {line}: {ran}");
+            }
+            assert_eq!(fs::read_to_string("/run/theirs/file").unwrap(), "theirs", "{strange} {path:?}");
+            assert_eq!(fs::read_dir("/run/theirs").unwrap().count(), 1, "{strange} {path:?}");
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused_and_one_that_they_can_read_tells_them_nothing() {
     in_private(|| {
         let world = World::new(Case::USUAL);
         let _netns = NetNs::create("/run/netns/a").unwrap();
-        for (folder, files) in [
-            ("/run/linkspan", ["host", "claims", ".claims.lock"]),
-            ("/var/lib/linkspan/networks", ["bridge", ".bridge.draft", "x"]),
-        ] {
-            fs::create_dir_all("/run/theirs").unwrap();
-            fs::write("/run/theirs/file", "theirs").unwrap();
-            for file in files {
-                fs::create_dir_all(folder).unwrap();
-                fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).unwrap();
-                let place = Path::new(folder).join(file);
-                let _ = fs::remove_file(&place);
-                symlink("/run/theirs/file", &place).unwrap();
-                world.linkspan("attach a --netns /run/netns/a");
-                world.linkspan("detach a");
-                assert_eq!(fs::read_to_string("/run/theirs/file").unwrap(), "theirs", "{}", place.display());
-                fs::remove_file(&place).ok();
-            }
+        for folder in FOLDERS {
             fs::remove_dir_all(folder).unwrap();
-            symlink("/run/theirs", folder).unwrap();
-            let ran = world.linkspan("attach a --netns /run/netns/a");
-            assert!(ran.code() == Some(1) && ran.err.contains(folder), "{folder}: {ran}");
-            assert_eq!(fs::read_dir("/run/theirs").unwrap().count(), 1);
-            fs::remove_file(folder).unwrap();
+            for mode in [0o777, 0o775, 0o1777, 0o720] {
+                fs::create_dir(folder).unwrap();
+                fs::set_permissions(folder, PermissionsExt::from_mode(mode)).unwrap();
+                let ran = world.linkspan("attach a --netns /run/netns/a");
+                assert!(ran.code() == Some(1) && ran.err.contains("writable by others"), "{mode:o}: {ran}");
+                assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+                fs::remove_dir(folder).unwrap();
+            }
+        }
+        for folder in FOLDERS {
+            fs::remove_dir_all(folder).ok();
+            fs::create_dir(folder).unwrap();
+            fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        world.linkspan("attach a --netns /run/netns/a").ok();
+        ours().iter().skip(FOLDERS.len()).for_each(|path| is_private(path));
+    });
+}
+
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        for folder in FOLDERS {
+            fs::remove_dir_all(folder).unwrap();
+            fs::create_dir(folder).unwrap();
+            if chown(folder, Some(65_534), None).is_err() {
+                return skip("only root has files of other users");
+            }
+            let ran = world.linkspan("network ls");
+            assert!(ran.code() == Some(1) && ran.err.contains("belongs to user 65534"), "{ran}");
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+            fs::remove_dir(folder).unwrap();
+        }
+    });
+}
+
+#[test]
+fn every_descriptor_is_closed_in_programs_that_are_run() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        let _netns = NetNs::create("/run/netns/a").unwrap();
+        for line in [
+            "attach a --netns /run/netns/a -p 8000:80 -p 8001:81/udp",
+            "reconcile",
+            "explain a outside",
+            "doctor",
+            "run -- true",
+            "detach a",
+            "gc",
+        ] {
+            let inherited = inherited(&world, line);
+            assert!(inherited.is_empty(), "{line}: {inherited:#?}");
         }
     });
 }

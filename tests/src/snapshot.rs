@@ -232,6 +232,10 @@ fn is_steady(path: &Path) -> bool {
 
 fn hash(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
+    // A pipe would keep the reader waiting for its other end.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return 0;
+    }
     fs::read(path).unwrap_or_default().hash(&mut hasher);
     hasher.finish()
 }

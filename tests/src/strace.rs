@@ -58,9 +58,7 @@ pub(crate) fn broken(world: &World, fault: Fault, line: &str) -> Option<Ran> {
 
 /// The system calls that the command makes, as the kernel's names for them.
 pub(crate) fn calls(world: &World, line: &str) -> Vec<String> {
-    traced(world, &[], line).ok();
-    let trace = fs::read_to_string(TRACE).unwrap();
-    fs::remove_file(TRACE).unwrap();
+    let trace = trace(world, &[], line);
     let name = |line: &str| {
         let call = line.split_whitespace().nth(1)?.split_once('(')?.0;
         Some(call.to_owned()).filter(|call| call.starts_with(|c: char| c.is_ascii_lowercase()))
@@ -150,4 +148,70 @@ fn locked_by(process: i64, line: &str) -> Option<u64> {
         return None;
     }
     file.rsplit(':').next()?.parse().ok()
+}
+
+/// What a command asked of the kernel's networking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    messages: usize,
+    /// Questions about all that there is of something.
+    dumps: usize,
+    /// Of the answers.
+    bytes: u64,
+}
+
+/// Runs the command, and counts what it sends to netlink sockets and gets from them.
+#[track_caller]
+pub(crate) fn asked(world: &World, line: &str) -> Asked {
+    let trace = trace(world, &["-e", "trace=sendto,sendmsg,recvfrom,recvmsg"], line);
+    let mut asked = Asked::default();
+    for line in trace.lines() {
+        let returned = line.rsplit_once(" = ").and_then(|(_, returned)| returned.parse::<u64>().ok());
+        match (line.contains("send"), returned) {
+            (true, Some(_)) => {
+                asked.messages += 1;
+                // Flags of messages whose kind strace does not know are numbers: NLM_F_ROOT and NLM_F_MATCH.
+                asked.dumps += line.matches("NLM_F_DUMP").count() + line.matches("|0x300").count();
+            }
+            (false, Some(bytes)) => asked.bytes += bytes,
+            (_, None) => {}
+        }
+    }
+    asked
+}
+
+/// The calls that make descriptors, of a command, that let programs have them which it starts.
+#[track_caller]
+pub(crate) fn inherited(world: &World, line: &str) -> Vec<String> {
+    const MAKING: &str = "trace=execve,open,openat,openat2,creat,socket,socketpair,accept,accept4,pipe,pipe2,dup,dup2,dup3,\
+                          memfd_create,eventfd2,epoll_create1,inotify_init1,timerfd_create,signalfd4,fcntl";
+    let trace = trace(world, &["-e", MAKING], line);
+    // What a program that it starts makes is that program's own.
+    let process = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    let begins = |line: &&str| line.contains(" execve(");
+    let programs: Vec<_> = trace.lines().skip(1).filter(begins).map(process).collect();
+    let is_own = |line: &&str| !begins(line) && !programs.contains(&process(line));
+    let makes = |line: &&str| {
+        let made = line.rsplit_once(" = ").is_some_and(|(_, fd)| fd.parse::<u32>().is_ok());
+        made && (!line.contains(" fcntl(") || line.contains("F_DUPFD"))
+    };
+    let inherited = |line: &&str| is_own(line) && makes(line) && !line.contains("CLOEXEC");
+    trace.lines().filter(inherited).map(str::to_owned).collect()
+}
+
+/// The calls with which a command that is refused opens this file.
+pub(crate) fn opened(world: &World, line: &str, path: &str) -> Vec<String> {
+    traced(world, &["-e", "trace=open,openat,openat2"], line);
+    let trace = fs::read_to_string(TRACE).unwrap();
+    fs::remove_file(TRACE).unwrap();
+    trace.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
+}
+
+/// What strace writes of a command that ends well.
+#[track_caller]
+fn trace(world: &World, options: &[&str], line: &str) -> String {
+    traced(world, options, line).ok();
+    let trace = fs::read_to_string(TRACE).unwrap();
+    fs::remove_file(TRACE).unwrap();
+    trace
 }
