@@ -274,7 +274,7 @@ impl Host {
     ///
     /// What stays of it is no reason to refuse this one's work.
     pub(crate) fn take_back_the_dead(&self) -> Result<Vec<AttachmentId>, Error> {
-        let pending = self.run.pending.names()?;
+        let pending = self.run.pending.names_swept()?;
         let mut taken_back = Vec::new();
         for name in pending.iter().filter(|name| network_of(name).is_none()) {
             match self.run.pending.take_record::<AttachmentRecord>(name) {

@@ -423,6 +423,8 @@ impl State {
             self.networks.remove(&file(&network.name))?;
             self.networks.sync()?;
         }
+        // Who was killed while he wrote it left a draft.
+        self.networks.sweep()?;
         self.forget_reservations(network.id)
     }
 

@@ -80,6 +80,23 @@ impl Folder {
         }
     }
 
+    /// The names of the files, in order, with one look; on the way the drafts that killed writers left are removed.
+    ///
+    /// A draft that cannot be removed stays for the next one who looks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the system refuses the look.
+    pub fn names_swept(&self) -> Result<Vec<FileName>, Error> {
+        let files: Vec<_> = self.entries()?.into_iter().filter(|entry| !entry.folder).collect();
+        for Entry { name, .. } in files.iter().filter(|entry| entry.is_of(&[DRAFT_SUFFIX])) {
+            let _ = self.remove_if_unlocked(name);
+        }
+        let mut names: Vec<FileName> = files.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn list(&self, folders: bool) -> Result<Vec<FileName>, Error> {
         let entries = self.entries()?.into_iter().filter(|entry| entry.folder == folders);
         let mut names: Vec<FileName> = entries.filter_map(|entry| entry.name.parse().ok()).collect();
@@ -89,9 +106,8 @@ impl Folder {
 
     fn remove_unlocked(&self, suffixes: &[&str]) -> Result<usize, Error> {
         let mut removed = 0;
-        for Entry { name, folder } in self.entries()? {
-            let ours = name.starts_with('.') && suffixes.iter().any(|suffix| name.ends_with(suffix));
-            if ours && !folder && self.remove_if_unlocked(&name)? {
+        for entry in self.entries()? {
+            if entry.is_of(suffixes) && !entry.folder && self.remove_if_unlocked(&entry.name)? {
                 removed += 1;
             }
         }
@@ -136,4 +152,11 @@ impl Folder {
 struct Entry {
     name: String,
     folder: bool,
+}
+
+impl Entry {
+    /// Whether it is a dot file of ours with one of these endings.
+    fn is_of(&self, suffixes: &[&str]) -> bool {
+        self.name.starts_with('.') && suffixes.iter().any(|suffix| self.name.ends_with(suffix))
+    }
 }
