@@ -13,8 +13,7 @@ use std::path::PathBuf;
 
 /// Why something was refused.
 ///
-/// Nothing was changed, or what was begun was taken back, but for [`Error::LeftBehind`]. Only a network that was
-/// defined already, and had to be brought up for the work, stays up.
+/// Nothing was changed, or what was begun was taken back, but for [`Error::LeftBehind`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

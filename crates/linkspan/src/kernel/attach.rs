@@ -30,7 +30,7 @@ impl Host {
     /// Names the field that was refused: [`Error::NameTaken`], [`Error::NamespaceTaken`],
     /// [`Error::OwnNamespace`], [`Error::NoSuchNetwork`], [`Error::PortTaken`], [`Error::PortBusy`],
     /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`]; a network
-    /// that is defined and had to be brought up stays up.
+    /// that had to be brought up is taken down again, unless somebody else is on it.
     pub fn attach(&self, netns: &NetNs, wanted: &Container) -> Result<Attachment, Error> {
         self.make(|| self.attach_mending(netns, wanted, None))
     }
@@ -64,15 +64,18 @@ impl Host {
         self.attach_held(netns, wanted, plan)
     }
 
-    /// Attaches while the networks are kept up.
+    /// Attaches while the networks are kept up; those that were brought up for a container that is refused are not.
     fn attach_held(
         &self,
         netns: &NetNs,
         wanted: &Container,
         plan: Option<&Plan>,
     ) -> Result<Attachment, Error> {
-        let held = self.hold_up(wanted)?;
-        self.attach_once(&Attempt { netns, wanted, networks: &held.networks, rules: &held.rules, plan })
+        let mut raised = Vec::new();
+        let attached = self.hold_up(wanted, &mut raised).and_then(|held| {
+            self.attach_once(&Attempt { netns, wanted, networks: &held.networks, rules: &held.rules, plan })
+        });
+        attached.map_err(|refused| refused.after(self.lower_again(&raised)))
     }
 
     /// Refuses what needs no look at the records.

@@ -229,8 +229,8 @@ impl Host {
         self.links(|links| links.apply(&plan, None).map_err(Error::from))
     }
 
-    /// Keeps the networks of a container up, having brought up those that were not.
-    pub(crate) fn hold_up(&self, wanted: &Container) -> Result<Held, Error> {
+    /// Keeps the networks of a container up, having brought up those that were not; their names are noted.
+    pub(crate) fn hold_up(&self, wanted: &Container, raised: &mut Vec<NetworkName>) -> Result<Held, Error> {
         let names = network_names(wanted)?;
         loop {
             let held: Vec<_> = names.iter().map(|name| self.hold(name)).collect::<Result<_, _>>()?;
@@ -241,8 +241,25 @@ impl Host {
             }
             // Nothing is held while a network is brought up, since whoever holds the definitions may be waiting
             // for one of ours.
-            names.iter().try_for_each(|name| self.ensure_up(name))?;
+            names.iter().try_for_each(|name| self.ensure_up(name, raised))?;
         }
+    }
+
+    /// Takes networks down again that were brought up for a container that is refused, unless somebody else is on
+    /// them or about to be. The default one goes by itself.
+    pub(crate) fn lower_again(&self, raised: &[NetworkName]) -> Result<(), Error> {
+        let mut undone = Undone::default();
+        for name in raised.iter().filter(|name| !name.is_default_bridge()) {
+            undone.note(Residue::Records { of: name.to_string() }, self.lower_unused(name));
+        }
+        undone.finish()
+    }
+
+    fn lower_unused(&self, name: &NetworkName) -> Result<(), Error> {
+        let defining = self.define_alone()?;
+        let Some(network) = self.state.find(name)? else { return Ok(()) };
+        let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
+        if self.has_users(network.id)? { Ok(()) } else { self.lower(&defining, alone, &network) }
     }
 
     /// Keeps a network up, where it is.
@@ -258,13 +275,15 @@ impl Host {
         Ok(self.run.up.peek_record(&network_file(network))?)
     }
 
-    fn ensure_up(&self, name: &NetworkName) -> Result<(), Error> {
+    fn ensure_up(&self, name: &NetworkName, raised: &mut Vec<NetworkName>) -> Result<(), Error> {
         if let Some(network) = self.state.find(name)?
             && self.up_record(network.id)?.is_some()
         {
             return Ok(());
         }
-        self.mend(name)
+        self.mend(name)?;
+        raised.push(name.clone());
+        Ok(())
     }
 
     /// Makes whole what is missing of a network, whether or not it is up on record.
