@@ -1,6 +1,6 @@
 //! What ends a command before its answer: one line, and an exit status.
 
-use linkspan::{Error, Host, Left, lab};
+use linkspan::{Error, Host, Left, Residue, lab};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -120,6 +120,17 @@ pub(crate) fn of_clap(error: &clap::Error) -> Fault {
     Fault::Usage(one_line(line.strip_prefix("error: ").unwrap_or(&line)))
 }
 
+/// A refusal after something was done already: the container or network that it is about is what stayed.
+pub(crate) fn stays(of: &impl fmt::Display, refused: Error) -> Error {
+    match refused {
+        Error::LeftBehind { .. } => refused,
+        refused => {
+            let left = Left { what: Residue::Records { of: of.to_string() }, source: Box::new(refused) };
+            Error::LeftBehind { left: vec![left], refused: None }
+        }
+    }
+}
+
 /// Tells what was changed of the host at large.
 pub(crate) fn tell(host: &Host) {
     host.notices().into_iter().for_each(note);
@@ -170,6 +181,16 @@ mod tests {
              the network namespace is the host's own"
         );
         assert_eq!((fault.status(), fault.status_of_run()), (3, 125));
+    }
+
+    #[test]
+    fn what_is_refused_halfway_stays() {
+        let fault = Fault::Refused(stays(&"web", Error::Stale));
+        assert_eq!(
+            fault.line(),
+            "left behind: the records of `web` (the host changed since the plan was made)"
+        );
+        assert_eq!(fault.status(), 3);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `linkspan network`.
 
 use crate::args::{NetworkCommand, NetworkCreate};
-use crate::fault::{Fault, note};
+use crate::fault::{Fault, note, stays};
 use crate::output::{self, Listed, Output};
 use crate::wish;
 use linkspan::{
@@ -117,9 +117,14 @@ fn remove(host: &Host, wanted: &[String], force: bool, out: Output) -> Result<()
         }
         on_record => named(&on_record?, wanted, force)?,
     };
+    if names.iter().any(Option::is_none) {
+        // What a dead process left of one that is not there is taken back.
+        host.repair()?;
+    }
     let mut removed = Vec::new();
     let done = names.into_iter().flatten().try_for_each(|name| {
-        remove_one(host, &name, force)?;
+        let done = remove_one(host, &name, force);
+        done.map_err(|refused| if removed.is_empty() { refused } else { stays(&name, refused) })?;
         removed.push(name);
         Ok::<_, Error>(())
     });
@@ -156,7 +161,14 @@ fn absent(wanted: &str, force: bool) -> Result<Option<NetworkName>, Fault> {
 }
 
 fn remove_one(host: &Host, name: &NetworkName, force: bool) -> Result<(), Error> {
-    if force { host.remove_network_and_attachments(name) } else { host.remove_network(name) }
+    if !force {
+        return host.remove_network(name);
+    }
+    match host.remove_network_and_attachments(name) {
+        // What somebody began to remove may be gone by the time that its turn comes.
+        Err(Error::NoSuchNetwork { .. }) => Ok(()),
+        done => done,
+    }
 }
 
 /// The network of this name, or the one whose id begins like this.

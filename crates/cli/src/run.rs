@@ -2,7 +2,7 @@
 
 use crate::args::Run;
 use crate::container::resolve;
-use crate::fault::{Fault, tell};
+use crate::fault::{Fault, stays, tell};
 use crate::signals::{self, Caught, Signals, tells_to_stop};
 use crate::wish;
 use linkspan::{AttachmentId, Container, ContainerName, Error, Host, Mode, NetNs, Pid, Prepared};
@@ -24,7 +24,7 @@ pub(crate) fn run(host: &Host, args: &Run) -> Result<u8, Fault> {
     // The namespace is held meanwhile, so that no link of it goes while it is looked at.
     let detached = id.map_or(Ok(()), |id| host.detach(id).map(drop));
     drop(prepared);
-    detached?;
+    detached.map_err(|refused| stays(container.name(), refused))?;
     ended
 }
 

@@ -7,6 +7,7 @@ use crate::network::{Surroundings, decide, nameservers};
 use crate::plan::{NetworkPlan, NetworkRecord};
 use crate::{
     Addresses, Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName,
+    Residue,
 };
 use linkspan_net_types::IfName;
 use linkspan_veth_bridge::Snapshot;
@@ -149,12 +150,17 @@ impl Host {
     /// # Errors
     /// As [`remove_network`](Self::remove_network); what can be detached is, whatever else is refused.
     pub fn remove_network_and_attachments(&self, name: &NetworkName) -> Result<(), Error> {
+        let begun = self.is_being_removed(name)?;
         let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
         let ids: Vec<_> = self.attachments()?.iter().filter(|a| on_it(a)).map(Attachment::id).collect();
         self.detach_all(&ids)?;
         match self.remove_network_with(name, Addresses::Free) {
-            // The default network goes with its last attachment.
-            Err(Error::NoSuchNetwork { .. }) if name.is_default_bridge() => Ok(()),
+            // The default network goes with its last attachment, and one that was half removed with any call.
+            Err(Error::NoSuchNetwork { .. }) if begun || name.is_default_bridge() => Ok(()),
+            // Its containers are off it, so this is no refusal that changed nothing.
+            Err(refused) if !ids.is_empty() => {
+                Err(refused.leaving(Residue::Records { of: name.to_string() }))
+            }
             done => done,
         }
     }
