@@ -4,6 +4,7 @@ use crate::args::{Planned, PlannedNetwork};
 use crate::container::{namespace, resolve};
 use crate::fault::Fault;
 use crate::output::Output;
+use crate::recovery::left_over;
 use crate::run;
 use crate::wish;
 use linkspan::{Attachment, Container, DefinedNetwork, Error, Host, Mode, NetNs};
@@ -29,7 +30,13 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
         }
         Planned::Network(PlannedNetwork::Other(command)) | Planned::Other(command) => Err(cannot(command)),
         Planned::Reconcile => {
-            say(&host.plan_reconcile()?.to_string(), |steps| Steps { steps, ..Steps::default() }, out)
+            let reconciled = host.plan_reconcile()?;
+            let text = reconciled.to_string();
+            let left = reconciled.into_left();
+            if !text.is_empty() || left.is_empty() {
+                say(&text, |steps| Steps { steps, ..Steps::default() }, out)?;
+            }
+            left_over(left)
         }
         Planned::Gc => say(&host.plan_gc()?.to_string(), |steps| Steps { steps, ..Steps::default() }, out),
         Planned::Attach(wanted) => {

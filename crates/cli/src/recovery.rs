@@ -18,5 +18,10 @@ pub(crate) fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
 fn finish(done: &str, nothing: &str, left: Vec<Left>, out: Output) -> Result<(), Fault> {
     let shown = if done.is_empty() && left.is_empty() { nothing } else { done };
     out.report(shown, &done.lines().collect::<Vec<_>>())?;
+    left_over(left)
+}
+
+/// What stayed, or could not be looked at, is a fault.
+pub(crate) fn left_over(left: Vec<Left>) -> Result<(), Fault> {
     if left.is_empty() { Ok(()) } else { Err(Error::LeftBehind { left, refused: None }.into()) }
 }

@@ -5,6 +5,7 @@ use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, NetworkRecord, RulesPlan};
 use crate::{Attachment, Error, Mended, NetworkName, Reconciled, Residue};
+use linkspan_netns::NetNs;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Look, Seen};
 use std::os::fd::AsFd;
@@ -105,7 +106,7 @@ impl Host {
         if self.is_dead(attachment)? {
             return Ok(links::Plan::from(Vec::new()));
         }
-        let mut inside = self.door_into(attachment);
+        let mut inside = self.door_into(attachment, undone);
         let seen = self.seen_of(attachment, inside.as_mut())?.after(bridges);
         plan::mend(attachment, &seen).or_else(|refused| {
             undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
@@ -113,10 +114,17 @@ impl Host {
         })
     }
 
-    /// The namespace of a container, where it can be found and entered.
-    fn door_into(&self, attachment: &Attachment) -> Option<Inside> {
-        let netns = self.namespace_of(attachment).ok()?;
-        Inside::open(netns.as_fd()).ok()
+    /// The namespace of a container, where it can be found; one that cannot be looked at is told.
+    fn door_into(&self, attachment: &Attachment, undone: &mut Undone) -> Option<Inside> {
+        let open = |netns: NetNs| Inside::open(netns.as_fd()).map_err(Error::from);
+        match self.namespace_of(attachment).and_then(open) {
+            Ok(inside) => Some(inside),
+            Err(Error::NamespaceLost { .. }) => None,
+            Err(refused) => {
+                undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
+                None
+            }
+        }
     }
 
     fn seen_of(&self, attachment: &Attachment, inside: Option<&mut Inside>) -> Result<Seen, Error> {
@@ -135,7 +143,7 @@ impl Host {
             noted(Residue::Missing { of: name.to_string() }, done, undone)
         });
         containers.retain(|(attachment, plan)| {
-            let mut inside = self.door_into(attachment);
+            let mut inside = self.door_into(attachment, undone);
             let done = self.links(|door| door.apply(plan, inside.as_mut()).map_err(Error::from));
             noted(Residue::Missing { of: attachment.name.to_string() }, done, undone)
         });
