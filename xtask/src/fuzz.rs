@@ -74,6 +74,9 @@ fn fuzz(target: &str, time: Duration) -> io::Result<Outcome> {
     Ok(if child.wait()?.success() { Outcome::passed() } else { found() })
 }
 
+/// What else libFuzzer says of what it does, and of the words that it found to be compared with.
+const CHATTER: [&str; 5] = ["INFO:", "NEW_FUNC", "stat::", "#", "\""];
+
 /// How far a target got, as libFuzzer says it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Reached {
@@ -94,8 +97,8 @@ impl Reached {
             [place, _, "cov:", edges, "ft:", features, ..] if place.starts_with('#') => {
                 (self.edges, self.features) = (number(edges), number(features));
             }
-            [word, ..] => return word.starts_with("stat::") || word == "INFO:" || word.starts_with('#'),
-            [] => return true,
+            [word, ..] => return CHATTER.iter().any(|beginning| word.starts_with(beginning)),
+            [] => {}
         }
         true
     }
@@ -118,7 +121,9 @@ mod tests {
         let lines = "INFO: Seed: 1\n\
             INFO: Loaded 1 modules   (94514 inline 8-bit counters): 94514 [0x1, 0x2),\n\
             #2\tINITED cov: 5 ft: 6 corp: 1/1b exec/s: 0 rss: 40Mb\n\
+            \tNEW_FUNC[1/2]: 0x556653f78c41\n\
             #9128\tREDUCE cov: 4711 ft: 12000 corp: 900/88Kb lim: 4096 exec/s: 300 rss: 90Mb\n\
+            \"version\" # Uses: 0\n\
             Done 9128 runs in 31 second(s)\n\
             stat::number_of_executed_units: 9128\n\
             stat::peak_rss_mb:              90";
