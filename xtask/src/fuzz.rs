@@ -14,8 +14,9 @@ const TARGETS: [&str; 4] = ["arguments", "netlink_replies", "rule_text", "state_
 
 /// For how long each target runs in a soak.
 pub(crate) const USUAL: Duration = Duration::from_secs(30 * 60);
-/// An input that takes longer has found something.
-const PATIENCE: &str = "-timeout=20";
+/// An input that takes longer, in seconds, has found something: most take milliseconds, but on a busy machine the
+/// kernel may keep whoever opens a namespace waiting for a minute.
+const PATIENCE: &str = "-timeout=120";
 /// So has one that takes more memory, in MiB.
 const MEMORY: &str = "-rss_limit_mb=2048";
 
