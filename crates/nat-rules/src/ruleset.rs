@@ -193,6 +193,13 @@ impl Change {
         Self { removed: added, withdrawn: published, added: removed, published: withdrawn }
     }
 
+    /// The same without the ports that are published.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn without_published(&self) -> Self {
+        let Self { removed, withdrawn, added, .. } = self.clone();
+        Self { removed, withdrawn, added, published: Vec::new() }
+    }
+
     /// Whether nothing comes and nothing goes.
     pub fn is_empty(&self) -> bool {
         let Self { removed, withdrawn, added, published } = self;

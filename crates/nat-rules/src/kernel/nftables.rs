@@ -1,10 +1,12 @@
 use super::element;
 use super::listed::{self, Listed};
 use super::table::{self, named};
-use super::transaction::{refused, transaction};
+use super::transaction::{Unless, refused, transaction};
 use super::{HEADER, inet};
 use crate::nftables::text::{Named, marker, read_marker};
-use crate::nftables::{Chain, Element, LAYOUT, Plan, Seen, Set, Slot, Table, Value, plan, prune, reconcile};
+use crate::nftables::{
+    Chain, Element, LAYOUT, Plan, Seen, Set, Slot, Table, Value, plan, prune, reconcile, remembered,
+};
 use crate::{Change, Error, Instance, Network, Ruleset};
 use linkspan_net_types::Errno;
 use linkspan_netlink::{Batch, Family, Flags, Kind, Refusal, Reply, Socket};
@@ -15,6 +17,9 @@ const GET_ELEMENTS: Kind = Kind::nftables(13);
 const GET_GENERATION: Kind = Kind::nftables(16);
 /// `NFTA_GEN_ID`.
 const GENERATION: u16 = 1;
+
+/// A question for one place costs what some ten elements of a list do.
+const MANY: usize = 1000;
 
 /// Each lost race is one that another process has won, so many in a row are lost to somebody who never stops.
 const ATTEMPTS: usize = 100;
@@ -29,8 +34,10 @@ pub struct Nftables {
     /// At the last look the table had the chain that says this layout. Transactions are void without it, so
     /// a table that was seen once need not be looked at again.
     marked: bool,
-    /// The number of the kernel's latest transaction before the last look; `None` where that was not asked.
+    /// The number of the kernel's latest transaction before the last look; `None` where the kernel did not say.
     looked_at: Option<u32>,
+    /// What is known of the table as long as nobody else writes, which the kernel tells by that number.
+    known: Option<Seen>,
 }
 
 impl Nftables {
@@ -51,7 +58,7 @@ impl Nftables {
     }
 
     const fn of(instance: Instance, socket: Socket) -> Self {
-        Self { instance, socket, marked: false, looked_at: None }
+        Self { instance, socket, marked: false, looked_at: None, known: None }
     }
 
     /// Sees just what concerns a change, by questions for its own elements: how many other networks and ports
@@ -67,13 +74,7 @@ impl Nftables {
     pub fn look(&mut self, change: &Change) -> Result<Seen, Error> {
         let goes = !change.removed().is_empty();
         let known = self.marked && !goes;
-        let mut seen = match known {
-            true => Seen { table: OURS, marked: true, ..Seen::default() },
-            false => self.look_at_table(goes)?,
-        };
-        if known {
-            self.looked_at = None;
-        }
+        let mut seen = if known { self.trust_the_table()? } else { self.look_at_table(goes)? };
         match seen.table() {
             Table::Ours { layout, .. } if layout > LAYOUT => return Ok(seen),
             Table::Ours { layout, .. } if layout < LAYOUT => self.look_at_chains(&mut seen)?,
@@ -131,10 +132,14 @@ impl Nftables {
     /// [`Error::Refused`] with the step; [`Error::is_overtaken`] tells whether the reason may be that the
     /// table changed since the look.
     pub fn apply(&mut self, plan: &Plan) -> Result<(), Error> {
+        self.transact(plan, Unless::Planned)
+    }
+
+    fn transact(&mut self, plan: &Plan, unless: Unless) -> Result<(), Error> {
         if plan.is_empty() {
             return Ok(());
         }
-        let (mut batch, steps) = transaction(plan);
+        let (mut batch, steps) = transaction(plan, unless);
         match self.socket.send(&mut batch) {
             Ok(()) => Ok(()),
             Err(linkspan_netlink::Error::Refused(refusals)) => {
@@ -148,11 +153,41 @@ impl Nftables {
     /// Makes a change: looks, plans and applies, again where another process was faster. Returns what was
     /// done.
     ///
+    /// As long as nobody else writes to the tables of the host, ports come and go without a look: the transaction
+    /// names the one before it that was its own, and is void if there was another since.
+    ///
     /// # Errors
     /// As [`plan`] and [`Self::apply`]; [`Error::Unsettled`] where others were faster a hundred times. Nothing was
     /// done then.
     pub fn change(&mut self, change: &Change) -> Result<Plan, Error> {
-        self.until_current(|door| plan(door.instance, change, &door.look(change)?))
+        match self.change_known(change)? {
+            Some(plan) => Ok(plan),
+            None => self.until_current(|door| plan(door.instance, change, &door.look(change)?)),
+        }
+    }
+
+    /// Makes a change of ports, if all that it takes for granted is known; `None` where it was not made.
+    fn change_known(&mut self, change: &Change) -> Result<Option<Plan>, Error> {
+        if change.published().is_empty() && change.withdrawn().is_empty() || !change.removed().is_empty() {
+            return Ok(None);
+        }
+        let mut known = self.known.take().unwrap_or_default();
+        let mut decided = remembered(self.instance, change, &known);
+        if decided.is_none() {
+            // Whether a port is free the transaction itself finds out.
+            known = known.with(self.look(&change.without_published())?);
+            decided = remembered(self.instance, change, &known);
+        }
+        // With nothing to send, the kernel would not tell whether anyone wrote.
+        let decided = decided.filter(|plan| !plan.is_empty());
+        let (Some(plan), Some(since)) = (decided, known.generation) else { return Ok(None) };
+        if self.transact(&plan, Unless::AllKnown { since }).is_err() {
+            // A look tells what was in the way, and whether anything was.
+            return Ok(None);
+        }
+        known.follow(&plan);
+        self.known = Some(known);
+        Ok(Some(plan))
     }
 
     /// Makes the table hold just these rules. Returns the difference that was mended; the plan is empty
@@ -195,6 +230,12 @@ impl Nftables {
     fn generation(&mut self) -> Result<Option<u32>, Error> {
         let replies = self.question(GET_GENERATION, Flags::NONE, |body| body.bytes(&[0; HEADER]))?;
         Ok(replies.iter().find_map(|reply| reply.attributes(HEADER).get(GENERATION)?.be32()))
+    }
+
+    /// What a table that was seen before is taken for.
+    fn trust_the_table(&mut self) -> Result<Seen, Error> {
+        self.looked_at = self.generation()?;
+        Ok(Seen { table: OURS, marked: true, generation: self.looked_at, ..Seen::default() })
     }
 
     /// Sees whose the table is, and its layout.
@@ -281,13 +322,21 @@ impl Nftables {
     /// Adds the elements at these places to what was seen.
     ///
     /// An answer holds whatever others do meanwhile. A list of a set does not: it comes in parts, and the
-    /// kernel finds where the next one begins by counting, so it may lack what was there all the time.
+    /// kernel finds where the next one begins by counting, so it may lack what was there all the time. What is in it
+    /// was there; so of many places of one set, just those that it lacks are asked for.
     fn ask(
         &mut self,
         places: impl Iterator<Item = Slot>,
         seen: &mut BTreeMap<Slot, Value>,
     ) -> Result<(), Error> {
         let mut left: Vec<_> = places.filter(|slot| !seen.contains_key(slot)).collect();
+        for set in crowded(&left) {
+            let mut listed = BTreeMap::new();
+            self.list(set, &mut listed)?;
+            let there = left.iter().filter_map(|slot| listed.remove_entry(slot));
+            seen.extend(there);
+            left.retain(|slot| !seen.contains_key(slot));
+        }
         while !left.is_empty() {
             let mut batch = Batch::new();
             for slot in &left {
@@ -321,6 +370,13 @@ impl Nftables {
 }
 
 const OURS: Table = Table::Ours { layout: LAYOUT, user_rules: false };
+
+/// The sets that so many places are of that a list of all that is there is cheaper than a question for each.
+fn crowded(places: &[Slot]) -> Vec<Set> {
+    let mut counts = BTreeMap::new();
+    places.iter().for_each(|slot| *counts.entry(slot.set).or_insert(0) += 1);
+    counts.into_iter().filter(|(_, count)| *count > MANY).map(|(set, _)| set).collect()
+}
 
 fn are_of_absence(refusals: &[Refusal]) -> bool {
     !refusals.is_empty() && refusals.iter().all(|refusal| refusal.errno == Errno::ENOENT)

@@ -17,13 +17,26 @@ const EDGE: [u8; 4] = [0, 0, 0, 10];
 /// The length of an attribute has 16 bits, and an element takes at most 100 bytes.
 const ELEMENTS_A_MESSAGE: usize = 600;
 
+/// What a transaction is to be refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unless {
+    /// What the plan says.
+    Planned,
+    /// Also if anyone wrote since this transaction of the kernel, or something that is added is there already.
+    AllKnown { since: u32 },
+}
+
 /// The messages of a plan, and for each of them the place of its first step.
-pub(super) fn transaction(plan: &Plan) -> (Batch, Vec<usize>) {
+pub(super) fn transaction(plan: &Plan, unless: Unless) -> (Batch, Vec<usize>) {
+    let (generation, adding) = match unless {
+        Unless::Planned => (plan.generation, Flags::CREATE),
+        Unless::AllKnown { since } => (Some(since), Flags::CREATE | Flags::EXCL),
+    };
     let mut batch = Batch::new();
     let mut steps = Vec::new();
     batch.push(Kind::BATCH_BEGIN, Flags::NONE, |body| {
         body.bytes(&EDGE);
-        if let Some(generation) = plan.generation {
+        if let Some(generation) = generation {
             body.be32(BATCH_GENERATION, generation);
         }
     });
@@ -33,7 +46,7 @@ pub(super) fn transaction(plan: &Plan) -> (Batch, Vec<usize>) {
     steps.resize(batch.len(), 0);
     let mut first = 0;
     for run in plan.steps.chunk_by(alike).flat_map(|run| run.chunks(ELEMENTS_A_MESSAGE)) {
-        perform(&mut batch, plan.instance, run);
+        perform(&mut batch, plan.instance, run, adding);
         steps.resize(batch.len(), first);
         first += run.len();
     }
@@ -51,7 +64,7 @@ fn alike(a: &Step, b: &Step) -> bool {
 }
 
 /// Writes the messages of steps that are alike.
-fn perform(batch: &mut Batch, instance: Instance, run: &[Step]) {
+fn perform(batch: &mut Batch, instance: Instance, run: &[Step], adding: Flags) {
     let elements = run.iter().filter_map(|step| match step {
         Step::Add(element) | Step::Remove(element) => Some(element),
         _ => None,
@@ -64,7 +77,7 @@ fn perform(batch: &mut Batch, instance: Instance, run: &[Step]) {
         }
         Some(Step::Swap { from }) => table::swap(batch, instance, *from),
         Some(Step::Rewrite(_) | Step::Remake(_)) => table::mend(batch, instance, run),
-        Some(Step::Add(first)) => batch.push(NEW_ELEMENTS, Flags::CREATE, |body| {
+        Some(Step::Add(first)) => batch.push(NEW_ELEMENTS, adding, |body| {
             element::write(body, instance, first.set(), elements);
         }),
         Some(Step::Remove(first)) => batch.push(DELETE_ELEMENTS, Flags::NONE, |body| {
@@ -112,7 +125,7 @@ mod tests {
     fn check(message: usize, errno: Errno, expected: &str, overtaken: bool) {
         let change = Change::new().add_network(Network::new("ls-a".parse().unwrap()));
         let plan = plan(Instance::default(), &change, &Seen::default()).unwrap();
-        let (_, steps) = transaction(&plan);
+        let (_, steps) = transaction(&plan, Unless::Planned);
         let error = refusal(message, errno, None, &plan, &steps);
         assert_eq!((error.to_string().as_str(), error.is_overtaken()), (expected, overtaken));
     }
@@ -144,7 +157,7 @@ mod tests {
             for change in [Change::new().publish(port(1000)), Change::new().withdraw(port(20_000))] {
                 let plan = plan(Instance::default(), &change, &seen).unwrap();
                 assert_eq!(plan.steps().len(), 1, "{plan}");
-                let (batch, _) = transaction(&plan);
+                let (batch, _) = transaction(&plan, Unless::Planned);
                 assert!(batch.len() < 5 && batch.bytes().len() < 256, "{} bytes", batch.bytes().len());
             }
         };

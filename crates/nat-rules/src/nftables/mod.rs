@@ -29,6 +29,8 @@ pub(crate) mod text;
 pub(crate) use element::{Cell, Slot, Value};
 pub use element::{Element, Set};
 pub use layout::{Chain, LAYOUT};
+#[cfg(feature = "kernel")]
+pub(crate) use plan::remembered;
 pub use plan::{Plan, Step, plan, prune, reconcile};
 pub use seen::{Seen, Table};
 pub use text::text;

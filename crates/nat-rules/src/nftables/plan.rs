@@ -117,6 +117,28 @@ pub fn plan(instance: Instance, change: &Change, seen: &Seen) -> Result<Plan, Er
     Ok(Plan { generation, ..plan })
 }
 
+/// Decides how a change of ports is made by what is remembered of the table; `None` where only a look can tell.
+///
+/// What is not remembered is taken for absent, and what is added must be, or the kernel refuses it: so whoever carries
+/// the plan out knows what is there then. It is void once anyone else wrote to the tables of the host.
+#[cfg(feature = "kernel")]
+pub(crate) fn remembered(instance: Instance, change: &Change, seen: &Seen) -> Option<Plan> {
+    if !seen.marked || !change.removed().is_empty() {
+        return None;
+    }
+    let gone: BTreeSet<_> = change.withdrawn().iter().map(Element::of_publish).collect();
+    let come: BTreeSet<_> = change.published().iter().map(Element::of_publish).collect();
+    let networks = change.added().iter().flat_map(Element::of_network);
+    let is_known = networks.chain(gone.iter().cloned()).all(|element| seen.has(&element));
+    let left = Left { seen, gone: &gone };
+    let is_free = change.published().iter().all(|publish| left.leads(publish).is_ok());
+    if !(is_known && is_free) {
+        return None;
+    }
+    let steps = difference(true, seen, gone.difference(&come), &come);
+    Some(Plan::of(instance, steps, seen))
+}
+
 /// Decides how the table is made to hold just these rules.
 ///
 /// The steps name the difference; where there is none the plan is empty. The user's chain is left alone.

@@ -80,6 +80,25 @@ impl Seen {
         seen
     }
 
+    /// What another look saw, and also this one where the kernel carried out nothing between them.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        if self.generation.is_none() || self.generation != other.generation {
+            return other;
+        }
+        self.elements.extend(other.elements);
+        Self { elements: self.elements, ..other }
+    }
+
+    /// Follows a plan that the kernel's next transaction carried out.
+    #[cfg(feature = "kernel")]
+    pub(crate) fn follow(&mut self, plan: &Plan) {
+        plan.steps().iter().for_each(|step| self.take(step));
+        if !plan.is_empty() {
+            self.generation = self.generation.map(|generation| generation.wrapping_add(1));
+        }
+    }
+
     fn take(&mut self, step: &Step) {
         match step {
             Step::MakeTable => *self = Self { table: OURS, ..Self::default() },

@@ -129,6 +129,46 @@ fn a_port_is_published_where_the_table_went_meanwhile() {
     });
 }
 
+/// A door that published port 80 makes a change after someone else wrote this, and does so much.
+#[track_caller]
+fn since(written: &str, change: &Change, expected: Result<&str, &str>) {
+    let mut door = door();
+    let offered = Change::new().add_network(network("ls-a", &["10.0.0.0/24"]));
+    door.change(&offered.clone().publish(publish(Protocol::Tcp, 80, "10.0.0.2", 80))).unwrap();
+    door.change(&offered.clone().publish(publish(Protocol::Tcp, 90, "10.0.0.2", 90))).unwrap();
+    feed("nft -f -", written);
+    let added = change.published().iter().copied();
+    let change = offered.publish_all(added).withdraw_all(change.withdrawn().iter().copied());
+    let done = door.change(&change).map(|plan| plan.to_string().replace(" element inet linkspan", ""));
+    let shown = done.map_err(|refused| refused.to_string());
+    assert_eq!(shown.as_deref().map(str::trim_end).map_err(String::as_str), expected, "after `{written}`");
+    run("nft delete table inet linkspan");
+}
+
+#[test]
+fn what_others_wrote_since_a_door_last_did_is_seen() {
+    in_private("nftables::what_others_wrote_since_a_door_last_did_is_seen", || {
+        if !has("nft") {
+            return;
+        }
+        let port = |number| publish(Protocol::Tcp, number, "10.0.0.2", number);
+        let come = Change::new().publish(port(81));
+        let gone = Change::new().withdraw(port(80));
+        let (add, delete) =
+            ("add pub4 { tcp . 81 : 10.0.0.2 . 81 }", "delete pub4 { tcp . 80 : 10.0.0.2 . 80 }");
+        since("", &come, Ok(add));
+        since("", &gone, Ok(delete));
+        since("add table ip others", &come, Ok(add));
+        since("add element inet linkspan pub4 { tcp . 99 : 10.0.0.9 . 99 }", &gone, Ok(delete));
+        since("delete element inet linkspan pub4 { tcp . 80 }", &gone, Ok(""));
+        since("add element inet linkspan pub4 { tcp . 81 : 10.0.0.2 . 81 }", &come, Ok(""));
+        let mended = format!("add bridges {{ \"ls-a\" }}\n{add}");
+        since("delete element inet linkspan bridges { ls-a }", &come, Ok(&mended));
+        let taken = "port 81/tcp at any address leads to 10.0.0.3:81 already";
+        since("add element inet linkspan pub4 { tcp . 81 : 10.0.0.3 . 81 }", &come, Err(taken));
+    });
+}
+
 #[test]
 fn one_of_two_networks_goes_and_the_other_stays() {
     in_private("nftables::one_of_two_networks_goes_and_the_other_stays", || {
