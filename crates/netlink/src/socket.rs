@@ -5,10 +5,14 @@ use linkspan_net_types::Errno;
 use netlink_sys::SocketAddr;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::stat::fstat;
 use nix::sys::time::TimeVal;
+use std::cell::Cell;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 
 /// The kernel answers within microseconds; a lock held by someone's mass removal may take seconds.
 const PATIENCE: TimeVal = TimeVal::new(30, 0);
@@ -19,6 +23,8 @@ const RUN: usize = 64;
 /// A batch of 10,000 elements takes about 1 MiB on its way.
 const SEND_BUFFER: usize = 16 * 1024 * 1024;
 const ATTEMPTS: usize = 8;
+/// The network namespace of the calling thread.
+const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Which part of the kernel a socket speaks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +53,12 @@ pub struct Socket {
     inner: netlink_sys::Socket,
     family: Family,
     sequence: u32,
-    buffer: Vec<u8>,
+}
+
+thread_local! {
+    /// What this thread receives into. Many a socket is asked just once, and would pay more for as much fresh memory
+    /// than for the answer.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Socket {
@@ -65,14 +76,18 @@ impl Socket {
         // Else whoever has CAP_NET_ADMIN in the namespace could answer in the kernel's place.
         inner.connect(&SocketAddr::new(0, 0)).map_err(Error::Open)?;
         setsockopt(&inner, sockopt::ReceiveTimeout, &PATIENCE).map_err(|e| Error::Open(e.into()))?;
-        Ok(Self { inner, family, sequence: 0, buffer: vec![0; DATAGRAM] })
+        Ok(Self { inner, family, sequence: 0 })
     }
 
-    /// Opens a socket in this network namespace, on a thread that ends there.
+    /// Opens a socket in this network namespace: here where the calling thread is in it, else on a thread that ends
+    /// there.
     ///
     /// # Errors
     /// [`Error::Enter`] where the namespace cannot be entered, [`Error::Open`].
     pub fn open_in(namespace: BorrowedFd<'_>, family: Family) -> Result<Self, Error> {
+        if is_here(namespace) {
+            return Self::open(family);
+        }
         let open = || {
             setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|e| Error::Enter(e.into()))?;
             Self::open(family)
@@ -139,14 +154,30 @@ impl Socket {
         let last = run.number(first, self.family);
         let length = u32::try_from(run.messages).unwrap_or(u32::MAX);
         self.sequence = self.sequence.wrapping_add(length);
-        let dump = run.is_dump();
-        let before = refusals.len();
         self.transmit(run.bytes)?;
+        let mut buffer = BUFFER.take();
+        buffer.resize(DATAGRAM, 0);
+        let asked = Asked { run, first, length, last };
+        let steady = self.hear(&asked, &mut buffer, refusals, take);
+        BUFFER.set(buffer);
+        steady
+    }
+
+    fn hear(
+        &self,
+        asked: &Asked<'_>,
+        buffer: &mut [u8],
+        refusals: &mut Vec<Refusal>,
+        take: &mut dyn FnMut(Reply),
+    ) -> Result<bool, Error> {
+        let Asked { ref run, first, length, last } = *asked;
+        let (dump, before) = (run.is_dump(), refusals.len());
         let mut steady = true;
         loop {
             // The kernel works inside `sendmsg`, so every verdict but those of a list is there already.
-            let Some(size) = self.receive(!dump && refusals.len() > before)? else { return Ok(steady) };
-            for received in messages(&self.buffer[..size]) {
+            let only_what_is_there = !dump && refusals.len() > before;
+            let Some(size) = self.receive(buffer, only_what_is_there)? else { return Ok(steady) };
+            for received in messages(&buffer[..size]) {
                 let Received { sequence, interrupted, answer } = received.ok_or(Error::Malformed)?;
                 let place = sequence.wrapping_sub(first);
                 if place >= length {
@@ -192,9 +223,9 @@ impl Socket {
     }
 
     /// Reads what is there and drops it: after an overrun the kernel sends nothing before the queue was empty.
-    fn drain(&mut self) {
+    fn drain(&self, buffer: &mut [u8]) {
         loop {
-            match recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+            match recv(self.inner.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(_) => return,
             }
@@ -202,24 +233,39 @@ impl Socket {
     }
 
     /// One datagram's size; `None` where nothing is there and `only_what_is_there` is asked for.
-    fn receive(&mut self, only_what_is_there: bool) -> Result<Option<usize>, Error> {
+    fn receive(&self, buffer: &mut [u8], only_what_is_there: bool) -> Result<Option<usize>, Error> {
         let wait = if only_what_is_there { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
         loop {
-            let received = recv(self.inner.as_raw_fd(), &mut self.buffer, wait | MsgFlags::MSG_TRUNC);
+            let received = recv(self.inner.as_raw_fd(), buffer, wait | MsgFlags::MSG_TRUNC);
             match received.map_err(|errno| Errno::new(errno as i32)) {
-                Ok(size) if size <= self.buffer.len() => return Ok(Some(size)),
+                Ok(size) if size <= buffer.len() => return Ok(Some(size)),
                 Ok(_) => return Err(Error::Malformed),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) if only_what_is_there => return Ok(None),
                 Err(Errno::EAGAIN) => return Err(Error::TimedOut),
                 Err(Errno::ENOBUFS) => {
-                    self.drain();
+                    self.drain(buffer);
                     return Err(Error::Overrun);
                 }
                 Err(errno) => return Err(Error::Receive(errno.into())),
             }
         }
     }
+}
+
+/// A run that was sent, with the sequence numbers of its messages.
+struct Asked<'a> {
+    run: Run<'a>,
+    first: u32,
+    length: u32,
+    /// Of the message whose answer is the last one.
+    last: u32,
+}
+
+/// Whether the calling thread is in this namespace: both are alive while this looks, so the inode decides.
+fn is_here(namespace: BorrowedFd<'_>) -> bool {
+    let there = fstat(namespace).map(|file| (file.st_dev, file.st_ino));
+    fs::metadata(OWN).is_ok_and(|own| there == Ok((own.dev(), own.ino())))
 }
 
 fn refused(refusals: Vec<Refusal>) -> Result<(), Error> {

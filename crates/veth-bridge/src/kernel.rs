@@ -117,7 +117,14 @@ impl Inside {
     /// # Errors
     /// [`Error::Open`], [`Error::Enter`].
     pub fn open(netns: BorrowedFd<'_>) -> Result<Self, Error> {
-        let route = Socket::open_in(netns, Family::Route).map_err(Error::Open)?;
+        Self::with(netns, Socket::open_in(netns, Family::Route).map_err(Error::Open)?)
+    }
+
+    /// Opens this namespace with a routing socket that was opened in it, which takes no thread.
+    ///
+    /// # Errors
+    /// [`Error::Enter`].
+    pub fn with(netns: BorrowedFd<'_>, route: Socket) -> Result<Self, Error> {
         let netns = netns.try_clone_to_owned().map_err(Error::Enter)?;
         Ok(Self { route, netns })
     }

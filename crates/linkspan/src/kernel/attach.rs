@@ -203,7 +203,7 @@ impl Host {
             }
             leased => leased?,
         };
-        let mut inside = Inside::open(attempt.netns.as_fd())?;
+        let mut inside = inside(attempt.netns)?;
         let seen = self.look(attempt, id, &mut inside)?;
         plan::recognise(self.instance(), attempt.networks, &seen)?;
         let attachment = attempt.asked(self.instance(), id, ports).granted(addresses, &seen)?;
@@ -296,7 +296,7 @@ impl Host {
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
         let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], plan: None };
-        let mut seen = self.look(&attempt, id, &mut Inside::open(netns.as_fd())?)?;
+        let mut seen = self.look(&attempt, id, &mut inside(netns)?)?;
         let (mut plans, mut change) = (Vec::new(), Change::new());
         for network in &networks {
             let (record, links) = self.plan_up(network)?;
@@ -405,6 +405,14 @@ fn by_name(refused: Error) -> Error {
             Error::AddressKept { address, holder: owner.to_string() }
         }
         refused => refused,
+    }
+}
+
+/// Looks into a namespace with the socket that came with it, where that is still to be had.
+fn inside(netns: &NetNs) -> Result<Inside, links::Error> {
+    match netns.take_route() {
+        Some(route) => Inside::with(netns.as_fd(), route),
+        None => Inside::open(netns.as_fd()),
     }
 }
 

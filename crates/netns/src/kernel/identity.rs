@@ -1,6 +1,6 @@
 //! Which namespace it is, and whether it is one.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -30,7 +30,12 @@ sockopt_impl!(
 pub(super) fn cookie_here() -> Result<Cookie, Error> {
     // Every kernel with namespaces has this family, and the option belongs to all of them.
     let socket = UnixDatagram::unbound().map_err(|source| Error::Cookie { source })?;
-    match getsockopt(&socket, NetNsCookie) {
+    cookie_of(&socket)
+}
+
+/// Reads the cookie of the namespace that a socket was opened in.
+pub(super) fn cookie_of(socket: &impl AsFd) -> Result<Cookie, Error> {
+    match getsockopt(socket, NetNsCookie) {
         Ok(cookie) => Ok(Cookie::new(cookie)),
         Err(Errno::ENOPROTOOPT) => Err(Error::KernelTooOld),
         Err(errno) => Err(Error::Cookie { source: errno.into() }),

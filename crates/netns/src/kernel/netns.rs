@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use linkspan_netlink::{Family, Socket};
 use nix::libc::O_PATH;
 
 use super::procfs::{self, Me, Process, Spot};
@@ -30,6 +32,8 @@ pub struct NetNs {
     fd: OwnedFd,
     cookie: Cookie,
     place: Option<Place>,
+    /// Opened on the thread that was inside anyway, for whoever comes first.
+    route: Mutex<Option<Socket>>,
 }
 
 impl NetNs {
@@ -48,7 +52,7 @@ impl NetNs {
         } else {
             Place::Path(me.thread_netns())
         };
-        Ok(Self { fd, cookie, place: Some(place) })
+        Ok(Self { fd, cookie, place: Some(place), route: Mutex::default() })
     }
 
     /// Opens the namespace at `path`: a pin, or a link below `/proc`.
@@ -128,7 +132,8 @@ impl NetNs {
         visit::alone(|| {
             visit::leave_network()?;
             let fd = open_file(Path::new(procfs::THREAD_NETNS))?;
-            Ok(Self { fd, cookie: identity::cookie_here()?, place: None })
+            let (cookie, route) = look_around()?;
+            Ok(Self { fd, cookie, place: None, route })
         })?
     }
 
@@ -163,7 +168,8 @@ impl NetNs {
         let path = absolute(path.as_ref())?;
         let twin = self.try_clone()?;
         pin::pin(self.as_fd(), &path)?;
-        Ok(Self { place: Some(Place::Path(path)), ..twin })
+        let route = Mutex::new(self.take_route());
+        Ok(Self { place: Some(Place::Path(path)), route, ..twin })
     }
 
     /// Removes the pin at `path`; one that is already gone is fine.
@@ -232,6 +238,14 @@ impl NetNs {
         self.place.as_ref()
     }
 
+    /// Hands out the routing socket that was opened in the namespace when it was made or opened, so that nobody
+    /// needs to go there for one. There is one, for whoever comes first; none for a namespace that was opened by
+    /// a thread in it.
+    #[must_use]
+    pub fn take_route(&self) -> Option<Socket> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Opens the same namespace once more.
     ///
     /// # Errors
@@ -239,22 +253,22 @@ impl NetNs {
     /// [`Error::Duplicate`] where the process has no descriptor left.
     pub fn try_clone(&self) -> Result<Self, Error> {
         let fd = self.fd.try_clone().map_err(|source| Error::Duplicate { source })?;
-        Ok(Self { fd, cookie: self.cookie, place: self.place.clone() })
+        Ok(Self { fd, cookie: self.cookie, place: self.place.clone(), route: Mutex::default() })
     }
 
     fn identify(fd: OwnedFd, place: Option<Place>) -> Result<Self, Error> {
         if !identity::is_namespace(fd.as_fd()) {
             return Err(Error::NotANetNs { path: procfs::name_of(fd.as_fd()) });
         }
-        let cookie = if identity::is_at(fd.as_fd(), Path::new(procfs::THREAD_NETNS)) {
-            identity::cookie_here()?
+        let (cookie, route) = if identity::is_at(fd.as_fd(), Path::new(procfs::THREAD_NETNS)) {
+            (identity::cookie_here()?, Mutex::default())
         } else {
             visit::alone(|| {
                 visit::enter(fd.as_fd())?;
-                identity::cookie_here()
+                look_around()
             })??
         };
-        Ok(Self { fd, cookie, place })
+        Ok(Self { fd, cookie, place, route })
     }
 }
 
@@ -312,6 +326,14 @@ impl Place {
             }
         }
     }
+}
+
+/// What a thread that came to a namespace brings from there.
+fn look_around() -> Result<(Cookie, Mutex<Option<Socket>>), Error> {
+    // Without one, whoever needs it opens another, and hears why that cannot be.
+    let route = Socket::open(Family::Route).ok();
+    let cookie = route.as_ref().map_or_else(identity::cookie_here, identity::cookie_of)?;
+    Ok((cookie, Mutex::new(route)))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
