@@ -46,6 +46,8 @@ mod differential;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod ending;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod explain;

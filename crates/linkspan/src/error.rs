@@ -334,6 +334,11 @@ pub enum Residue {
         /// The container or network.
         of: String,
     },
+    /// The pin of a namespace that was to end.
+    Namespace {
+        /// Where it is.
+        pin: PathBuf,
+    },
     /// What is missing of a container or a network, and could not be brought back.
     Missing {
         /// The container or network.
@@ -350,6 +355,7 @@ impl fmt::Display for Residue {
             Self::Link(name) => write!(f, "link `{name}`"),
             Self::Links { names } => write!(f, "links `{names}`"),
             Self::Records { of } => write!(f, "the records of `{of}`"),
+            Self::Namespace { pin } => write!(f, "the namespace at `{}`", pin.display()),
             Self::Missing { of } => write!(f, "what is missing of `{of}`"),
             Self::Unknown => f.write_str("whatever was begun"),
         }

@@ -312,6 +312,12 @@ pub(crate) fn detach(attachment: &Attachment, seen: &Seen) -> links::Plan {
     each.fold(links::Plan::from(Vec::new()), links::Plan::then)
 }
 
+/// What cuts a container off that ends, whose links the kernel then removes.
+pub(crate) fn cut_off(attachment: &Attachment, seen: &Seen) -> links::Plan {
+    let each = attachment.endpoints.iter().map(|endpoint| links::plan::cut_off(&endpoint.veth(), seen));
+    each.fold(links::Plan::from(Vec::new()), links::Plan::then)
+}
+
 /// A group that none of these links is in.
 pub(crate) fn free_group(seed: u64, links: &BTreeMap<String, links::Link>) -> links::Group {
     let taken: BTreeSet<_> = links.values().filter_map(|link| link.group).collect();

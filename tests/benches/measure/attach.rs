@@ -12,10 +12,11 @@ const NUMBER: u16 = 0;
 const PORT: u16 = 40_000;
 
 pub(crate) fn measure() -> Result<(), Trouble> {
-    let [a, b, c] = [World::enter()?, World::enter()?, World::enter()?];
+    let [a, b, c, d] = [World::enter()?, World::enter()?, World::enter()?, World::enter()?];
     let (mut floor, mut fast) = (Raw::build(a, "floor")?, Raw::build(b, "fast")?);
-    let linkspan = Linkspan::open(c, "attach")?;
+    let (linkspan, ending) = (Linkspan::open(c, "attach")?, Linkspan::open(d, "ending")?);
     let wanted = linkspan.product.container("one", [PORT])?;
+    let ends = ending.product.container("one", [PORT])?;
     let attach = |floor: &mut Floor| floor.attach(NUMBER);
     // The link of the one before is there until the kernel comes to it, so the next one is named otherwise.
     let number = Cell::new(NUMBER);
@@ -31,6 +32,7 @@ pub(crate) fn measure() -> Result<(), Trouble> {
                 floor.detach_fast(number.get())
             }),
             linkspan.comes_and_goes(&wanted),
+            ending.comes_and_ends(&ends),
         ],
     )?;
     report::operation("attach", 0, &attach);

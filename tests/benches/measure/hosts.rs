@@ -35,6 +35,17 @@ impl Linkspan {
         Contestant::new("linkspan", round).resting(REAPED)
     }
 
+    /// Attaches one container and ends it with its namespace, round after round.
+    pub(crate) fn comes_and_ends<'a>(&'a self, wanted: &'a Container) -> Contestant<'a, 2> {
+        let round = || {
+            self.world.host.enter()?;
+            let (attach, lent) = timed(|| self.product.attach_lent(wanted))?;
+            let (detach, ()) = timed(|| self.product.detach_fast(lent))?;
+            Ok([attach, detach])
+        };
+        Contestant::new("linkspan, fast detach", round).resting(REAPED)
+    }
+
     /// Attaches what stays.
     pub(crate) fn keep(&self, wanted: &Container) -> Result<Attached, Trouble> {
         self.world.host.enter()?;

@@ -102,9 +102,21 @@ impl Product {
 
     /// Makes a namespace, pins it, and attaches it.
     pub(crate) fn attach(&self, wanted: &Container) -> Result<Attached, Trouble> {
+        let (path, _, attachment) = self.make(wanted)?;
+        Ok(Attached { path, attachment })
+    }
+
+    /// The same for one that goes with its namespace.
+    pub(crate) fn attach_lent(&self, wanted: &Container) -> Result<Lent, Trouble> {
+        let (_, netns, attachment) = self.make(wanted)?;
+        Ok(Lent { netns, attachment })
+    }
+
+    fn make(&self, wanted: &Container) -> Result<(String, NetNs, Attachment), Trouble> {
         let path = format!("{PINS}/{}-{}", self.name, wanted.name());
         let netns = NetNs::create(&path)?;
-        Ok(Attached { path, attachment: self.host.attach(&netns, wanted)? })
+        let attachment = self.host.attach(&netns, wanted)?;
+        Ok((path, netns, attachment))
     }
 
     /// Attaches a namespace that is there.
@@ -123,6 +135,19 @@ impl Product {
         self.host.detach(attached.attachment.id())?;
         Ok(NetNs::unpin(&attached.path)?)
     }
+
+    /// Detaches and ends the namespace at once, and leaves the links to the kernel.
+    pub(crate) fn detach_fast(&self, lent: Lent) -> Result<(), Trouble> {
+        self.host.detach_and_end(lent.attachment.id(), lent.netns)?;
+        Ok(())
+    }
+}
+
+/// A container of linkspan, and the namespace that goes with it.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    netns: NetNs,
+    attachment: Attachment,
 }
 
 /// Its run folder and its state folder.

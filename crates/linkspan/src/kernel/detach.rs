@@ -28,7 +28,8 @@ impl Host {
     /// Takes a namespace off its networks: rules, links, leases, record. Its other links stay, and so does
     /// the namespace itself; the guests of a container that shared it keep `lo`.
     ///
-    /// It needs nothing but the id, works from any process and also after a crash, and may be repeated.
+    /// It needs nothing but the id, works from any process and also after a crash, and may be repeated. Whoever ends
+    /// the namespace too is done sooner with [`detach_and_end`](Self::detach_and_end).
     ///
     /// # Errors
     /// [`Error::LeftBehind`] where something could not be removed: everything else was, and the next call
@@ -45,15 +46,25 @@ impl Host {
         self.remove(|taken_back| {
             // Who may not touch the links is told so before anything is marked.
             self.links(|_| Ok::<_, Error>(()))?;
-            // It is in the one folder, or on its way away in the other, in the hands of someone alive or not.
-            for folder in [&self.run.attachments, &self.run.pending] {
-                if let Some(record) = folder.wait_record::<AttachmentRecord>(&file(id))? {
-                    self.keep_where_wanted(addresses, std::slice::from_ref(&record))?;
-                    return self.take_back(record).map(|()| Detached::Gone);
-                }
-            }
-            Ok(if taken_back.contains(&id) { Detached::Gone } else { Detached::Absent })
+            self.detach_within(id, addresses, taken_back)
         })
+    }
+
+    /// Detaches, knowing what the dead left that was taken back before.
+    pub(crate) fn detach_within(
+        &self,
+        id: AttachmentId,
+        addresses: Addresses,
+        taken_back: &[AttachmentId],
+    ) -> Result<Detached, Error> {
+        // It is in the one folder, or on its way away in the other, in the hands of someone alive or not.
+        for folder in [&self.run.attachments, &self.run.pending] {
+            if let Some(record) = folder.wait_record::<AttachmentRecord>(&file(id))? {
+                self.keep_where_wanted(addresses, std::slice::from_ref(&record))?;
+                return self.take_back(record).map(|()| Detached::Gone);
+            }
+        }
+        Ok(if taken_back.contains(&id) { Detached::Gone } else { Detached::Absent })
     }
 
     /// Detaches many, which takes little longer than one: the kernel waits for a grace period with each removal of a
@@ -134,7 +145,7 @@ impl Host {
         undone.finish()
     }
 
-    fn mark_leaving(&self, record: &mut Record<AttachmentRecord>) {
+    pub(crate) fn mark_leaving(&self, record: &mut Record<AttachmentRecord>) {
         // One that is taken back is in `pending` already, where the next caller finds it.
         let _ = record.move_to(&self.run.pending);
         // A record that cannot be written, on a full disk say, is no reason to leave the rest.
@@ -162,7 +173,7 @@ impl Host {
     }
 
     /// Takes back what a record that is marked may have come to.
-    fn undo(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
+    pub(crate) fn undo(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
         let wanted = record.value().clone();
         let of = || wanted.name.to_string();
         let mut undone = Undone::default();
@@ -175,13 +186,13 @@ impl Host {
     }
 
     /// Gives back what is left of an attachment without rules and links: leases, claims, the record itself.
-    fn forget_attachment(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
+    pub(crate) fn forget_attachment(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
         let what = Residue::Records { of: record.value().name.to_string() };
         let released = self.release(record.value());
         released.and_then(|()| Ok(record.remove()?)).map_err(|refused: Error| refused.leaving(what))
     }
 
-    fn withdraw(&self, attachment: &Attachment) -> Result<(), Error> {
+    pub(crate) fn withdraw(&self, attachment: &Attachment) -> Result<(), Error> {
         self.remove_rules(&Change::new().withdraw_all(attachment.rules()?))
     }
 
@@ -298,6 +309,6 @@ impl Host {
     }
 }
 
-fn is_of_a_process(place: &Place) -> bool {
+pub(crate) fn is_of_a_process(place: &Place) -> bool {
     matches!(place, Place::Path(path) if path.starts_with("/proc"))
 }

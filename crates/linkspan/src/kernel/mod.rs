@@ -3,6 +3,7 @@
 mod attach;
 mod detach;
 mod doctor;
+mod ending;
 mod explain;
 mod firewall;
 mod gc;
