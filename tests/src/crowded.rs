@@ -2,28 +2,36 @@
 
 use crate::length::length;
 use crate::private::in_private_with;
-use crate::strace::{Asked, asked};
+use crate::strace::answered;
 use crate::world::{Case, World, container};
 use linkspan::{Endpoint, NetNs, Publish};
 
+/// How often each is done: whether the link has come up is asked until it has, and the least of these is compared.
+const ATTEMPTS: usize = 5;
+/// A few such questions more or less, in bytes of their answers. A list of two hundred links has 200,000, and one of
+/// two hundred ports 8,000.
+const QUESTIONS: u64 = 1000;
+
 #[test]
-fn an_attach_and_a_detach_ask_the_kernel_the_same_among_two_hundred_others() {
+fn an_attach_and_a_detach_ask_the_kernel_for_no_more_among_two_hundred_others() {
     in_private_with(&["strace"], || {
         let world = World::new(Case::USUAL);
         let network = world.network(1);
         let _netns = NetNs::create("/run/netns/web").unwrap();
         let attach = "attach web --netns /run/netns/web --network net-1 -p 8000:80";
-        let ask = || (asked(&world, attach), asked(&world, "detach web"));
-        // The first one brings up the carrier of the bridge.
-        ask();
-        let alone: (Asked, Asked) = ask();
+        let least = || {
+            let each = (0..ATTEMPTS).map(|_| (answered(&world, attach), answered(&world, "detach web")));
+            each.reduce(|least, next| (least.0.min(next.0), least.1.min(next.1))).unwrap()
+        };
+        let alone = least();
         let others: Vec<_> = (0..length(200, 900)).map(|_| NetNs::create_anonymous().unwrap()).collect();
         for (number, netns) in others.iter().enumerate() {
             let wanted = container(&format!("c{number}")).on(Endpoint::of(&network));
             let port = u16::try_from(10_000 + number).unwrap();
             world.host.attach(netns, &wanted.publish(Publish::tcp(80).at(port))).unwrap();
         }
-        println!("attach: {:?}, detach: {:?}", alone.0, alone.1);
-        assert_eq!(ask(), alone);
+        let among_others = least();
+        println!("bytes of answers to attach and detach: {alone:?} alone, {among_others:?} among others");
+        assert!(among_others.0 < alone.0 + QUESTIONS && among_others.1 < alone.1 + QUESTIONS);
     });
 }

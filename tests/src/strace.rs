@@ -150,34 +150,12 @@ fn locked_by(process: i64, line: &str) -> Option<u64> {
     file.rsplit(':').next()?.parse().ok()
 }
 
-/// What a command asked of the kernel's networking.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
-    messages: usize,
-    /// Questions about all that there is of something.
-    dumps: usize,
-    /// Of the answers.
-    bytes: u64,
-}
-
-/// Runs the command, and counts what it sends to netlink sockets and gets from them.
+/// Runs the command, and counts the bytes that the kernel's networking answers it.
 #[track_caller]
-pub(crate) fn asked(world: &World, line: &str) -> Asked {
-    let trace = trace(world, &["-e", "trace=sendto,sendmsg,recvfrom,recvmsg"], line);
-    let mut asked = Asked::default();
-    for line in trace.lines() {
-        let returned = line.rsplit_once(" = ").and_then(|(_, returned)| returned.parse::<u64>().ok());
-        match (line.contains("send"), returned) {
-            (true, Some(_)) => {
-                asked.messages += 1;
-                // Flags of messages whose kind strace does not know are numbers: NLM_F_ROOT and NLM_F_MATCH.
-                asked.dumps += line.matches("NLM_F_DUMP").count() + line.matches("|0x300").count();
-            }
-            (false, Some(bytes)) => asked.bytes += bytes,
-            (_, None) => {}
-        }
-    }
-    asked
+pub(crate) fn answered(world: &World, line: &str) -> u64 {
+    let trace = trace(world, &["-e", "trace=recvfrom,recvmsg"], line);
+    let returned = |line: &str| line.rsplit_once(" = ")?.1.parse::<u64>().ok();
+    trace.lines().filter_map(returned).sum()
 }
 
 /// The calls that make descriptors, of a command, that let programs have them which it starts.
