@@ -115,6 +115,19 @@ fn reconcile_writes_anew_what_other_files_tell() {
 }
 
 #[test]
+fn reconcile_writes_anew_what_was_removed_of_who_has_what() {
+    in_private(|| {
+        let scene = Scene::new();
+        for path in &scene.files()[1..3] {
+            fs::remove_file(path).unwrap();
+            assert_eq!(scene.world.linkspan("reconcile").ok(), format!("rebuild {path}\n"));
+            assert_eq!(scene.world.linkspan("reconcile").ok(), "the host is as the records say\n");
+            assert!(scene.rivals().iter().all(is_held), "{path}");
+        }
+    });
+}
+
+#[test]
 fn what_only_a_damaged_file_tells_is_removed_when_it_is_said() {
     in_private(|| {
         let Scene { world, attachment, .. } = &Scene::new();

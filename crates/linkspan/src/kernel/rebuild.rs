@@ -13,6 +13,7 @@ use crate::plan::NetworkRecord;
 use crate::reservation::Reservations;
 use crate::{Attachment, DefinedNetwork, NetworkId};
 use linkspan_ipam::Wanted;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 impl Host {
@@ -95,7 +96,7 @@ impl Host {
 
     fn rebuild_leases(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
-        for network in self.run.books_on_file()? {
+        for network in self.books()? {
             let read = self.run.book(network).owners().map_err(Error::from);
             let Some(_) = damage(read)? else { continue };
             let all = self.every_attachment()?;
@@ -103,6 +104,12 @@ impl Host {
             all.iter().try_for_each(|attachment| self.lease_again(network, attachment))?;
         }
         Ok(rebuilt)
+    }
+
+    /// The networks that there are leases of, or were: the file may be gone.
+    fn books(&self) -> Result<BTreeSet<NetworkId>, Error> {
+        let up = self.run.up.names()?;
+        Ok(self.run.books_on_file()?.into_iter().chain(up.iter().filter_map(network_of)).collect())
     }
 
     /// Notes the addresses that an attachment has on a network.
