@@ -129,6 +129,7 @@ impl Host {
         garbage.books.iter().try_for_each(|network| self.run.forget_book(*network))?;
         garbage.reservations.iter().try_for_each(|network| self.state.forget_reservations(*network))?;
         garbage.claims.iter().try_for_each(|stray| self.free_claims(*stray))?;
+        self.state.sweep()?;
         self.run.sweep()
     }
 

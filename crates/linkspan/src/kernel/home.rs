@@ -413,11 +413,17 @@ impl State {
         Ok(self.networks.names()?.iter().filter_map(read).collect::<Result<_, _>>()?)
     }
 
+    /// Removes what killed writers left.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        Ok(self.networks.sweep().map(drop)?)
+    }
+
     pub(crate) fn define(&self, network: &DefinedNetwork) -> Result<(), Error> {
         Ok(self.networks.write(&file(&network.name), network, Durability::Disk)?)
     }
 
     pub(crate) fn forget(&self, network: &DefinedNetwork) -> Result<(), Error> {
+        self.sweep()?;
         // Another of the same name may have been defined since.
         if self.find(&network.name)?.is_some_and(|there| there.id == network.id) {
             self.networks.remove(&file(&network.name))?;
