@@ -4,19 +4,23 @@ use crate::attachment::AttachmentRecord;
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, NetworkRecord, RulesPlan};
-use crate::{Attachment, Error, Mended, NetworkName, Reconciled, Residue};
+use crate::{Attachment, Error, Mended, NetworkId, NetworkName, Reconciled, Residue};
 use linkspan_netns::NetNs;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Look, Seen};
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// What is missing of the links.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Missing {
-    networks: Vec<(NetworkName, links::Plan)>,
+    networks: Planned,
     containers: Vec<(Attachment, links::Plan)>,
 }
+
+/// What is missing of networks.
+type Planned = Vec<(NetworkName, links::Plan)>;
 
 impl Host {
     /// Says what [`reconcile`](Self::reconcile) would bring back at this moment, and changes nothing.
@@ -65,29 +69,40 @@ impl Host {
 
     /// Plans what is missing: of the bridges first, and of the containers as if those were there.
     fn missing(&self, undone: &mut Undone) -> Result<Missing, Error> {
-        let mut missing = Missing::default();
-        for name in self.run.up.names()? {
-            let Some(record) = self.run.up.peek_record::<NetworkRecord>(&name)? else { continue };
-            let of = record.network.name.to_string();
-            let planned = self.missing_of_network(&record).map(|plan| {
-                missing.networks.push((record.network.name, plan));
-            });
-            undone.note(Residue::Missing { of }, planned);
-        }
-        let bridges = missing.networks.iter().map(|(_, plan)| plan.clone());
+        let (networks, refused) = self.missing_of_networks(undone)?;
+        let bridges = networks.iter().map(|(_, plan)| plan.clone());
         let bridges = bridges.fold(links::Plan::from(Vec::new()), links::Plan::then);
+        let mut missing = Missing { networks, containers: Vec::new() };
         for name in self.run.attachments.names()? {
             let record = self.run.attachments.peek_record::<AttachmentRecord>(&name)?;
             let Some(attachment) = record.and_then(|record| record.attachment) else { continue };
             let of = attachment.name.to_string();
-            let planned = self.missing_of_container(&attachment, &bridges, undone).map(|plan| {
-                missing.containers.push((attachment, plan));
-            });
+            let planned = match self.is_dead(&attachment) {
+                Ok(false) => self.missing_of_container(&without(&attachment, &refused), &bridges, undone),
+                dead => dead.map(|_| links::Plan::from(Vec::new())),
+            };
+            let planned = planned.map(|plan| missing.containers.push((attachment, plan)));
             undone.note(Residue::Missing { of }, planned);
         }
         missing.networks.retain(|(_, plan)| !plan.is_empty());
         missing.containers.retain(|(_, plan)| !plan.is_empty());
         Ok(missing)
+    }
+
+    /// What is missing of each network, and the networks whose bridge cannot be had, which are told.
+    fn missing_of_networks(&self, undone: &mut Undone) -> Result<(Planned, BTreeSet<NetworkId>), Error> {
+        let (mut planned, mut refused) = (Vec::new(), BTreeSet::new());
+        for name in self.run.up.names()? {
+            let Some(record) = self.run.up.peek_record::<NetworkRecord>(&name)? else { continue };
+            match self.missing_of_network(&record) {
+                Ok(plan) => planned.push((record.network.name, plan)),
+                Err(why) => {
+                    refused.insert(record.network.id);
+                    undone.note(Residue::Missing { of: record.network.name.to_string() }, Err(why));
+                }
+            }
+        }
+        Ok((planned, refused))
     }
 
     fn missing_of_network(&self, record: &NetworkRecord) -> Result<links::Plan, Error> {
@@ -103,9 +118,6 @@ impl Host {
         bridges: &links::Plan,
         undone: &mut Undone,
     ) -> Result<links::Plan, Error> {
-        if self.is_dead(attachment)? {
-            return Ok(links::Plan::from(Vec::new()));
-        }
         let mut inside = self.door_into(attachment, undone);
         let seen = self.seen_of(attachment, inside.as_mut())?.after(bridges);
         plan::mend(attachment, &seen).or_else(|refused| {
@@ -149,6 +161,14 @@ impl Host {
         });
         Missing { networks, containers }
     }
+}
+
+/// An attachment as if it were not on these networks: nobody is put on a bridge that is not as it should be, since
+/// another may have made it.
+fn without(attachment: &Attachment, networks: &BTreeSet<NetworkId>) -> Attachment {
+    let mut attachment = attachment.clone();
+    attachment.endpoints.retain(|endpoint| !networks.contains(&endpoint.network_id));
+    attachment
 }
 
 /// Whether it is done; it is noted where it is not.
