@@ -72,7 +72,8 @@ impl Draft {
         let inside = wanted.inside();
         let at = Place::container(*inside.name());
         self.set_up(Place::container("lo".parse().expect("two letters are a name")));
-        let mtu = wanted.mtu();
+        let (mac, mtu) = (inside.mac(), wanted.mtu());
+        self.push_where(at, |link| link.mac != Some(mac), Step::SetMac { at, mac });
         self.push_where(at, |link| link.mtu != mtu.get(), Step::SetMtu { at, mtu });
         self.stop_automatic_ipv6(at);
         self.set_up(at);

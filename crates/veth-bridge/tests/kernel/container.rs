@@ -121,6 +121,7 @@ fn what_someone_undid_is_mended() {
             &["link set br-test mtu 1400", "link set vethls0 mtu 1400"],
             &["link set eth0 mtu 1400"],
         );
+        check_repair(&[], &["link set eth0 address 02:00:5e:00:53:01"]);
         check_repair(&[], &["link set eth0 down"]);
         check_repair(&[], &["address flush dev eth0"]);
         check_repair(&[], &["route delete default"]);
