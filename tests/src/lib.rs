@@ -62,6 +62,8 @@ mod isolation;
 #[cfg(test)]
 mod matrix;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod obstacles;
