@@ -1,28 +1,82 @@
 //! Files that were damaged are named, with a way forward, and never begun anew while they say who has what.
 
+use crate::length::length;
 use crate::private::in_private;
 use crate::program::{Ran, tool};
 use crate::snapshot::Snapshot;
 use crate::world::{Case, World};
 use linkspan::NetNs;
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-/// What is made of a file's content.
-type Damage = fn(&[u8]) -> Vec<u8>;
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    Emptied,
+    CutInHalf,
+    Overwritten,
+    /// One bit is another.
+    Flipped,
+    /// More than is ever read.
+    Huge,
+    /// A folder stands in its place.
+    Folder,
+    /// A FIFO does, which nobody writes to.
+    Fifo,
+    /// A symbolic link does, to a file of others.
+    Link,
+    /// Its permissions are taken, which root does not need.
+    Closed,
+}
 
-const DAMAGES: [Damage; 4] = [
-    |_| Vec::new(),
-    |whole| whole[..whole.len() / 2].to_vec(),
-    |_| b"\x00\xff{{{\n".to_vec(),
-    |whole| {
-        let mut flipped = whole.to_vec();
-        let middle = flipped.len() / 3;
-        flipped[middle] ^= 0x40;
-        flipped
-    },
-];
+impl Damage {
+    const ALL: [Self; 9] = [
+        Self::Emptied,
+        Self::Folder,
+        Self::Overwritten,
+        Self::Link,
+        Self::CutInHalf,
+        Self::Huge,
+        Self::Flipped,
+        Self::Fifo,
+        Self::Closed,
+    ];
+    /// Those that are of the content alone.
+    const OF_CONTENT: [Self; 3] = [Self::Emptied, Self::CutInHalf, Self::Overwritten];
 
-/// One container on a network of its own, and the files that tell of them.
+    fn happen(self, path: &str) {
+        let whole = fs::read(path).unwrap_or_default();
+        let third = whole.len() / 3;
+        clear(path);
+        match self {
+            Self::Emptied => fs::write(path, "").unwrap(),
+            Self::CutInHalf => fs::write(path, &whole[..whole.len() / 2]).unwrap(),
+            Self::Overwritten => fs::write(path, b"\x00\xff{{{\n").unwrap(),
+            Self::Flipped => {
+                let flip = |(at, byte): (usize, u8)| if at == third { byte ^ 0x40 } else { byte };
+                fs::write(path, whole.into_iter().enumerate().map(flip).collect::<Vec<_>>()).unwrap();
+            }
+            Self::Huge => fs::File::create(path).unwrap().set_len(65 << 20).unwrap(),
+            Self::Folder => fs::create_dir(path).unwrap(),
+            Self::Fifo => drop(tool(&format!("mkfifo {path}"))),
+            Self::Link => symlink("/etc/hostname", path).unwrap(),
+            Self::Closed => {
+                fs::write(path, whole).unwrap();
+                fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
+            }
+        }
+    }
+}
+
+/// Removes whatever stands there.
+fn clear(path: &str) {
+    let _ = fs::remove_dir(path).or_else(|_| fs::remove_file(path));
+}
+
+/// One container on a network of its own, which keeps an address for another, and the files that tell of them.
 struct Scene {
     world: World,
     _netns: NetNs,
@@ -34,21 +88,43 @@ impl Scene {
     fn new() -> Self {
         let world = World::new(Case::USUAL);
         world.linkspan("network create web --subnet 10.88.0.0/24").ok();
-        let netns = NetNs::create("/run/netns/a").unwrap();
-        world.linkspan("attach a --netns /run/netns/a --network web -p 8000:80").ok();
+        let attach = |name: &str, options: &str| {
+            let netns = NetNs::create(format!("/run/netns/{name}")).unwrap();
+            world.linkspan(&format!("attach {name} --netns /run/netns/{name} --network web {options}")).ok();
+            netns
+        };
+        let netns = attach("a", "-p 8000:80");
+        attach("kept", "");
+        world.linkspan("detach --keep-address kept").ok();
         let attachment = world.host.find("a").unwrap().id().to_string();
         let network = world.host.networks().unwrap()[0].id().to_string();
         Self { world, _netns: netns, attachment, network }
     }
 
-    fn files(&self) -> [String; 6] {
+    /// Those that tell something; all but the last are written anew by `reconcile`.
+    fn files(&self) -> [String; 7] {
         [
             "/run/linkspan/host".to_owned(),
             "/run/linkspan/claims".to_owned(),
             format!("/run/linkspan/leases/{}", self.network),
+            format!("/var/lib/linkspan/reservations/{}", self.network),
             format!("/run/linkspan/up/network-{}", self.network),
             "/var/lib/linkspan/networks/web".to_owned(),
             format!("/run/linkspan/attachments/{}", self.attachment),
+        ]
+    }
+
+    /// Those that operations lock, and two that a killed process left.
+    fn others(&self) -> [String; 8] {
+        [
+            "/run/linkspan/locks/.host.lock".to_owned(),
+            "/run/linkspan/.claims.lock".to_owned(),
+            format!("/run/linkspan/leases/.{}.lock", self.network),
+            format!("/run/linkspan/locks/.network-{}.lock", self.network),
+            "/var/lib/linkspan/.networks.lock.lock".to_owned(),
+            "/var/lib/linkspan/.reservations.lock.lock".to_owned(),
+            "/run/linkspan/pending/00c0ffee00c0ffee".to_owned(),
+            "/run/linkspan/pending/network-00c0ffee00c0".to_owned(),
         ]
     }
 
@@ -60,6 +136,67 @@ impl Scene {
         NetNs::unpin("/run/netns/b").unwrap();
         ran
     }
+
+    /// Every command that can be asked again and again: what it makes is taken away once the file is whole.
+    fn ask(&self, path: &str, damage: Damage) {
+        const LINES: [&str; 15] = [
+            "attach b --netns /run/netns/b --network web",
+            "attach b --netns /run/netns/b --network web --ip 10.88.0.2",
+            "attach b --netns /run/netns/b --network web --ip 10.88.0.3",
+            "attach b --netns /run/netns/b",
+            "plan attach b --netns /run/netns/b --network web",
+            "network create other",
+            "network ls --json",
+            "network inspect web",
+            "network rm web",
+            "ps",
+            "inspect a",
+            "port a",
+            "plan gc",
+            "plan reconcile",
+            "explain a host",
+        ];
+        for line in LINES {
+            let whole = fs::read(path).ok();
+            let before = state();
+            damage.happen(path);
+            let ran = self.world.linkspan(line);
+            is_answer(&ran, path, &format!("{path} {damage:?}: {line}"));
+            if damage == Damage::Closed {
+                mode(path, 0o600);
+            } else {
+                clear(path);
+                whole.iter().for_each(|whole| fs::write(path, whole).unwrap());
+            }
+            if ran.code() == Some(1) {
+                assert_eq!(state(), before, "{path} {damage:?}: {line}: {ran}");
+            } else if line.starts_with("attach") {
+                let address = self.world.host.find("b").unwrap().endpoints()[0].address().addr().to_string();
+                assert!(!["10.88.0.2", "10.88.0.3"].contains(&&*address), "{path} {damage:?}: {address}");
+                self.world.linkspan("detach b").ok();
+            } else if line == "network create other" {
+                self.world.linkspan("network rm other").ok();
+            }
+        }
+    }
+}
+
+/// The names of the links and of the files, but for locks, and the leases and claims in them.
+fn state() -> BTreeSet<String> {
+    let links = tool("ip -br link show");
+    let links = links.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    let files = tool("find /run/linkspan /var/lib/linkspan -not -name *.lock");
+    let files: Vec<_> = files.lines().map(str::to_owned).collect();
+    links.chain(files).collect()
+}
+
+/// It works, or is refused in one line that names the file, or because the first container has what is wanted.
+#[track_caller]
+fn is_answer(ran: &Ran, path: &str, what: &str) {
+    let last = ran.err.lines().last().unwrap_or_default();
+    let held = ["taken by", "kept for", "in use by"].iter().any(|why| last.contains(why));
+    let refused = ran.code() == Some(1) && (last.contains(path) || held);
+    assert!(ran.code() == Some(0) || refused, "{what}: {ran}");
 }
 
 /// Whether it is refused because the first container has it.
@@ -72,24 +209,142 @@ fn is_told(ran: &Ran, path: &str) -> bool {
     ran.code() == Some(1) && ran.err.contains(path) && ran.err.lines().count() == 1
 }
 
+/// Plays each scene on one of two threads, each on a host of its own.
+fn by_twos<T: Sync>(cases: &[T], play: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            play(case);
+        }
+    };
+    thread::scope(|scope| [scope.spawn(work), scope.spawn(work)].map(|thread| thread.join().unwrap()));
+}
+
+/// Every one of the damages, or in the short form a few for each file, others for the next.
+fn damages(file: usize) -> Vec<Damage> {
+    let all = Damage::ALL;
+    let few = length(3, all.len());
+    (0..few).map(|nth| all[(file * few + nth) % all.len()]).collect()
+}
+
 #[test]
-fn a_damaged_file_is_named_with_its_remedy_and_its_addresses_are_not_given_away() {
+fn whatever_happens_to_a_file_every_command_works_or_names_it_and_changes_nothing() {
+    in_private(|| {
+        by_twos(&[0, 1, 2, 3, 4], |part: &usize| {
+            let scene = Scene::new();
+            let _netns = NetNs::create("/run/netns/b").unwrap();
+            let files = [&scene.files()[..], &scene.others()[..]].concat();
+            for (file, path) in files.iter().enumerate().filter(|(file, _)| file % 5 == *part) {
+                damages(file).into_iter().for_each(|damage| scene.ask(path, damage));
+            }
+        });
+    });
+}
+
+#[test]
+fn whatever_happens_to_a_file_there_is_a_way_to_leave_nothing() {
+    const LINES: [&str; 6] = [
+        "detach a",
+        "detach --keep-address a",
+        "network rm --force web",
+        "network release web 10.88.0.3",
+        "gc",
+        "reconcile",
+    ];
+    let cases: Vec<_> = (0..15_usize)
+        .flat_map(|file| LINES.into_iter().enumerate().map(move |(nth, line)| (file, nth, line)))
+        .filter(|(file, nth, _)| length((file + nth) % 3 == 0, true))
+        .collect();
+    in_private(|| {
+        by_twos(&cases, |(file, nth, line)| {
+            let scene = Scene::new();
+            let (files, others) = (scene.files(), scene.others());
+            let path = files.iter().chain(&others).nth(*file).unwrap();
+            let damage = Damage::ALL[(file + nth) % Damage::ALL.len()];
+            damage.happen(path);
+            let (before, what) = (state(), format!("{path} {damage:?}: {line}"));
+            let ran = scene.world.linkspan(line);
+            match ran.code() {
+                Some(0) => {}
+                Some(1) => {
+                    is_answer(&ran, path, &what);
+                    assert_eq!(state(), before, "{what}: {ran}");
+                }
+                // Removal goes on after a failure, and names what stayed.
+                code => assert!(code == Some(3) && ran.err.contains(path), "{what}: {ran}"),
+            }
+            if matches!(damage, Damage::Folder | Damage::Fifo | Damage::Link) {
+                clear(path);
+            }
+            // What the remedies say, whichever it was.
+            for line in ["reconcile", "gc", "reconcile", "detach a", "network rm --force web", "gc"] {
+                let _ = scene.world.linkspan(line);
+            }
+            let left: Vec<_> = state().into_iter().filter(|name| !before.contains(name)).collect();
+            assert!(left.is_empty(), "{what}: {left:?}");
+            let links = tool("ip -br link show");
+            assert!(!links.contains("ls-") && !links.contains("vethls"), "{what}: {links}");
+            assert_eq!(scene.world.linkspan("gc").ok(), "nothing to remove\n", "{what}");
+            assert!(scene.world.linkspan("network ls --json").ok().contains("\"none\""));
+        });
+    });
+}
+
+#[test]
+fn a_folder_that_cannot_be_trusted_is_named_by_every_command() {
     in_private(|| {
         let scene = Scene::new();
-        for path in scene.files() {
-            let whole = fs::read(&path).unwrap();
-            for damage in DAMAGES {
-                fs::write(&path, damage(&whole)).unwrap();
-                for ran in scene.rivals() {
-                    let told = ran.err.contains(&path)
-                        && ["reconcile", "gc"].iter().any(|way| ran.err.contains(way));
-                    // Where the leases cannot be read, what was begun stays on record and is named.
-                    let refused = [Some(1), Some(3)].contains(&ran.code());
-                    assert!(refused && (told || is_held(&ran)), "{path}: {ran}");
-                }
-                fs::write(&path, &whole).unwrap();
+        let before = state();
+        let folders = ["/run/linkspan", "/var/lib/linkspan"].into_iter().flat_map(|root| {
+            let parts = match root {
+                "/run/linkspan" => &["", "/attachments", "/pending", "/up", "/leases", "/locks"][..],
+                _ => &["", "/networks", "/reservations"][..],
+            };
+            parts.iter().map(move |part| format!("{root}{part}"))
+        });
+        let told = |folder: &str, why: &str| {
+            for line in
+                ["ps", "network ls", "attach b --netns /run/netns/a", "gc", "reconcile", "doctor", "detach a"]
+            {
+                let ran = scene.world.linkspan(line);
+                assert!(is_told(&ran, folder) && ran.err.contains(why), "{folder}: {line}: {ran}");
             }
+        };
+        for folder in folders {
+            mode(&folder, 0o777);
+            told(&folder, "is writable by others");
+            mode(&folder, 0o700);
+            let aside = format!("{folder}.aside");
+            fs::rename(&folder, &aside).unwrap();
+            fs::write(&folder, "").unwrap();
+            told(&folder, "is not a folder");
+            fs::remove_file(&folder).unwrap();
+            fs::rename(aside, folder).unwrap();
         }
+        assert_eq!(state(), before);
+    });
+}
+
+fn mode(path: &str, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_was_known_of_a_network_by_two_damaged_files_is_removed_step_by_step() {
+    in_private(|| {
+        let scene = Scene::new();
+        let (definition, up) = (&scene.files()[5], &scene.files()[4]);
+        [definition, up].iter().for_each(|path| fs::write(path, "").unwrap());
+        assert!(is_told(&scene.world.linkspan("reconcile"), definition));
+        let ran = scene.world.linkspan("network rm web");
+        assert!(ran.code() == Some(1) && ran.err.contains("in use by `a`"), "{ran}");
+        scene.world.linkspan("network rm --force web").ok();
+        let ran = scene.world.linkspan("reconcile");
+        assert!(is_told(&ran, up) && ran.err.contains("gc removes it where it is not"), "{ran}");
+        let said = scene.world.linkspan("gc").ok();
+        assert!(said.contains("delete bridge ls-") && said.contains(up.as_str()), "{said}");
+        assert!(!tool("ip -br link show").contains("ls-"));
+        assert_eq!(scene.world.linkspan("gc").ok(), "nothing to remove\n");
     });
 }
 
@@ -97,10 +352,9 @@ fn a_damaged_file_is_named_with_its_remedy_and_its_addresses_are_not_given_away(
 fn reconcile_writes_anew_what_other_files_tell() {
     in_private(|| {
         let scene = Scene::new();
-        for path in &scene.files()[..5] {
-            let whole = fs::read(path).unwrap();
-            for damage in &DAMAGES[..3] {
-                fs::write(path, damage(&whole)).unwrap();
+        for path in &scene.files()[..6] {
+            for damage in Damage::OF_CONTENT {
+                damage.happen(path);
                 let said = scene.world.linkspan("reconcile").ok();
                 let told = said.contains(&format!("rebuild {path}\n"));
                 assert!(told, "{path}: {said}");
@@ -109,7 +363,7 @@ fn reconcile_writes_anew_what_other_files_tell() {
             }
         }
         scene.world.linkspan("detach a").ok();
-        scene.world.linkspan("network rm web").ok();
+        scene.world.linkspan("network rm --force web").ok();
         assert!(!tool("ip link show").contains("ls-"));
     });
 }
@@ -131,6 +385,7 @@ fn reconcile_writes_anew_what_was_removed_of_who_has_what() {
 fn what_only_a_damaged_file_tells_is_removed_when_it_is_said() {
     in_private(|| {
         let Scene { world, attachment, .. } = &Scene::new();
+        world.linkspan("network release web 10.88.0.3").ok();
         let path = format!("/run/linkspan/attachments/{attachment}");
         fs::write(&path, "").unwrap();
         let ran = world.linkspan("ps");
@@ -153,9 +408,11 @@ fn a_file_of_a_newer_program_is_refused_and_never_removed() {
         let scene = Scene::new();
         for path in &scene.files()[3..] {
             let whole = fs::read_to_string(path).unwrap();
+            let (gc, reconcile) = ("gc", "reconcile");
+            let lines = if path.contains("reservations") { [reconcile; 2] } else { [gc, reconcile] };
             let newer = whole.replace("\"version\":1", "\"version\":1000");
             fs::write(path, &newer).unwrap();
-            for line in ["gc", "reconcile"] {
+            for line in lines {
                 let ran = scene.world.linkspan(line);
                 assert!(is_told(&ran, path) && ran.err.contains("version 1000"), "{path}: {line}: {ran}");
             }

@@ -23,9 +23,12 @@ pub(crate) fn perform(host: &Host, command: &NetworkCommand, out: Output) -> Res
 
 fn list(host: &Host, out: Output) -> Result<(), Fault> {
     let on_record = host.networks()?;
-    let all = Listed::all(&on_record).into_iter().map(|network| keeping(host, network));
-    let all = all.collect::<Result<Vec<_>, _>>()?;
-    out.show(&output::networks(all.iter().map(|keeping| &keeping.network)), &all)
+    let all = Listed::all(&on_record);
+    // The table has no column for what is kept, and does not read it.
+    let table = output::networks(&all);
+    let shown = if out.json { all } else { Vec::new() };
+    let shown = shown.into_iter().map(|network| keeping(host, network)).collect::<Result<Vec<_>, _>>()?;
+    out.show(&table, &shown)
 }
 
 /// What `network ls` shows of a network as JSON: all that is on record, with the addresses that are kept.

@@ -111,8 +111,8 @@ impl<'a> Listed<'a> {
 }
 
 /// `network ls`.
-pub(crate) fn networks<'a>(listed: impl IntoIterator<Item = &'a Listed<'a>>) -> String {
-    let rows: Vec<_> = listed.into_iter().map(Listed::row).collect();
+pub(crate) fn networks(listed: &[Listed<'_>]) -> String {
+    let rows: Vec<_> = listed.iter().map(Listed::row).collect();
     table(["NETWORK ID", "NAME", "DRIVER", "SCOPE", "SUBNETS"], &rows)
 }
 

@@ -423,6 +423,8 @@ impl Error {
 pub enum Remedy {
     /// `Host::reconcile` writes it anew from what the others say.
     Reconcile,
+    /// `Host::reconcile` writes it anew where the network is defined; `Host::gc` removes it where it is not.
+    ReconcileOrCollect,
     /// `Host::gc` removes it, with the links and rules that it stood for.
     Collect,
     /// `Host::reconcile` writes it anew where the network is up; `Host::remove_network` removes it.
@@ -430,13 +432,20 @@ pub enum Remedy {
     /// `Host::reconcile` writes it anew where the leases tell of it; `Host::remove_network_and_attachments` removes it
     /// with its network.
     RemoveNetworkByForce,
+    /// Something that linkspan did not make stands in its place, and is in nobody's hands but the user's:
+    /// `Host::reconcile` and `Host::gc` do the rest once it is gone.
+    RemoveByHand,
 }
 
 impl Remedy {
     fn of(refused: &records::Error) -> Option<Self> {
+        if matches!(refused, records::Error::NotAFile { .. } | records::Error::NotAFolder { .. }) {
+            return Some(Self::RemoveByHand);
+        }
         let folder = refused.path().filter(|_| refused.is_damage())?.parent()?.file_name()?;
         Some(match folder.to_str()? {
             "attachments" | "pending" => Self::Collect,
+            "up" => Self::ReconcileOrCollect,
             "networks" => Self::RemoveNetwork,
             "reservations" => Self::RemoveNetworkByForce,
             _ => Self::Reconcile,
@@ -448,11 +457,15 @@ impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Reconcile => "reconcile writes it anew from what the other files say",
+            Self::ReconcileOrCollect => {
+                "reconcile writes it anew where the network is defined, gc removes it where it is not"
+            }
             Self::Collect => "gc removes it, with the links and rules that it stood for",
             Self::RemoveNetwork => "reconcile writes it anew where the network is up, network rm removes it",
             Self::RemoveNetworkByForce => {
                 "reconcile writes it anew where the leases tell of it, network rm --force removes it with its network"
             }
+            Self::RemoveByHand => "it is not linkspan's: remove it, and reconcile and gc do the rest",
         })
     }
 }

@@ -115,12 +115,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the content of the file is not what any version wrote: it is empty, cut off or overwritten.
+    /// Whether the content of the file is not what any version wrote: it is empty, cut off, overwritten or too large.
     ///
     /// A file of another version is whole, and so is one that cannot be opened.
     #[must_use]
     pub const fn is_damage(&self) -> bool {
-        matches!(self, Self::Torn { .. } | Self::Garbage { .. } | Self::Corrupt { .. })
+        matches!(
+            self,
+            Self::Torn { .. } | Self::Garbage { .. } | Self::Corrupt { .. } | Self::TooLarge { .. }
+        )
     }
 }
 

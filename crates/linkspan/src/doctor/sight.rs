@@ -2,7 +2,8 @@
 
 use super::{Diagnosis, Finding, Problem};
 use crate::plan::NetworkRecord;
-use crate::{Attachment, Error, Firewall, Garbage, Reconciled};
+use crate::{Attachment, Error, Firewall, Garbage, Reconciled, Remedy};
+use linkspan_ipam as ipam;
 use linkspan_nat_rules::foreign::Foreign;
 use linkspan_nat_rules::{self as rules, Instance, Ruleset};
 use linkspan_net_types::IfName;
@@ -71,15 +72,23 @@ pub(crate) fn unseen(
     refused: Error,
     garbage: Result<Garbage, Error>,
 ) -> Result<Diagnosis, Error> {
+    let remedy = refused.remedy();
     let problem = match refused {
         Error::RunFolder { path, what, there, wanted } => {
             Problem::RunFolder { path, what: what.to_owned(), there, wanted }
         }
-        Error::Records(damage) if damage.is_damage() => Problem::Damaged { what: damage.to_string() },
+        Error::Records(damage) | Error::Address(ipam::Error::Book(damage)) if damage.is_damage() => {
+            Problem::Damaged { what: damage.to_string() }
+        }
         refused => return Err(refused),
     };
-    let mend = garbage.ok().filter(|garbage| !garbage.damaged().is_empty()).map(|_| asker.command("gc"));
-    Ok(vec![Finding::wrong(problem, mend)].into())
+    let collects = garbage.is_ok_and(|garbage| !garbage.damaged().is_empty());
+    let words = match remedy {
+        Some(Remedy::Reconcile) => Some("reconcile"),
+        Some(Remedy::ReconcileOrCollect) if !collects => Some("reconcile"),
+        _ => collects.then_some("gc"),
+    };
+    Ok(vec![Finding::wrong(problem, words.map(|words| asker.command(words)))].into())
 }
 
 /// What planning to reconcile came to.

@@ -73,7 +73,10 @@ impl Host {
     ) -> Result<Attachment, Error> {
         let mut raised = Vec::new();
         let attached = self.hold_up(wanted, &mut raised).and_then(|held| {
-            self.attach_once(&Attempt { netns, wanted, networks: &held.networks, rules: &held.rules, plan })
+            let (networks, rules) = (&held.networks[..], &held.rules[..]);
+            // Leases that cannot be read are found out before there is anything to take back.
+            let ports = self.ports_to_count(networks)?;
+            self.attach_once(&Attempt { netns, wanted, networks, rules, ports, plan })
         });
         attached.map_err(|refused| refused.after(self.lower_again(&raised)))
     }
@@ -272,18 +275,22 @@ impl Host {
         let hosts = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
         let names = attempt.networks.iter().map(|network| network.link).chain(hosts);
         let look = names.fold(links::Look::default(), links::Look::and);
-        let look = if self.is_crowded(attempt.networks)? { look.counting_ports() } else { look };
+        let look = match attempt.ports {
+            PortsToCount::All => look.counting_ports(),
+            PortsToCount::None => look,
+        };
         Ok(self.links(|door| door.observe(&look, Some(inside)))?)
     }
 
-    /// Whether a bridge may be full, which is worth counting its ports before anything is changed.
-    fn is_crowded(&self, networks: &[DefinedNetwork]) -> Result<bool, Error> {
+    /// A bridge may be full, which is worth counting its ports before anything is changed.
+    fn ports_to_count(&self, networks: &[DefinedNetwork]) -> Result<PortsToCount, Error> {
+        let mut ports = PortsToCount::None;
         for network in networks {
             if self.run.book(network.id).len()? >= CROWD {
-                return Ok(true);
+                ports = PortsToCount::All;
             }
         }
-        Ok(false)
+        Ok(ports)
     }
 
     /// Plans what attaching would change, and changes nothing.
@@ -295,7 +302,8 @@ impl Host {
         self.run.admits(&self.identity)?;
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
-        let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], plan: None };
+        let ports = self.ports_to_count(&networks)?;
+        let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], ports, plan: None };
         let mut seen = self.look(&attempt, id, &mut inside(netns)?)?;
         let (mut plans, mut change) = (Vec::new(), Change::new());
         for network in &networks {
@@ -343,6 +351,13 @@ impl Host {
 /// A record that is locked, and the ports of the host that were claimed under it.
 type Claimed = (Record<AttachmentRecord>, Vec<HostPort>);
 
+/// Of which bridges it is asked how many ports they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PortsToCount {
+    None,
+    All,
+}
+
 /// One attach under way.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
@@ -352,6 +367,7 @@ struct Attempt<'a> {
     networks: &'a [DefinedNetwork],
     /// Of those that are kept up.
     rules: &'a [Network],
+    ports: PortsToCount,
     /// What was planned, where it is to be just that.
     plan: Option<&'a Plan>,
 }

@@ -48,6 +48,8 @@ impl Host {
 
     fn collect(&self) -> Result<Collected, Error> {
         let garbage = garbage(self.survey()?);
+        // Definitions that cannot be locked are found out before anything goes.
+        drop(self.state.try_lock()?);
         let mut undone = Undone::default();
         self.remove_orphans(&garbage, &mut undone);
         if undone.is_whole() {
@@ -135,12 +137,12 @@ impl Host {
 
     /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not.
     fn survey(&self) -> Result<Survey, Error> {
-        let records = self.run.survey()?;
+        let defined = self.state.all()?.into_iter().map(|network| network.id).collect();
+        let records = self.run.survey(&defined)?;
         let mut dead = Vec::new();
         for attachment in records.confirmed {
             dead.extend(self.is_dead(&attachment)?.then_some(attachment));
         }
-        let defined = self.state.all()?.into_iter().map(|network| network.id);
         Ok(Survey {
             instance: self.instance(),
             unfinished: self.unfinished()?,

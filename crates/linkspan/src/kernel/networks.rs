@@ -1,6 +1,6 @@
 //! Networks: defining, removing and listing them.
 
-use crate::kernel::home::network_of;
+use crate::kernel::home::{network_file, network_of};
 use crate::kernel::host::{Host, read};
 use crate::kernel::up::{Defining, Known, Turn};
 use crate::network::{Surroundings, decide, nameservers};
@@ -151,6 +151,7 @@ impl Host {
     /// As [`remove_network`](Self::remove_network); what can be detached is, whatever else is refused.
     pub fn remove_network_and_attachments(&self, name: &NetworkName) -> Result<(), Error> {
         let begun = self.is_being_removed(name)?;
+        self.refuse_unusable(name)?;
         let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
         let ids: Vec<_> = self.attachments()?.iter().filter(|a| on_it(a)).map(Attachment::id).collect();
         self.detach_all(&ids)?;
@@ -163,6 +164,31 @@ impl Host {
             }
             done => done,
         }
+    }
+
+    /// Refuses what would stop the removal after its containers were detached.
+    ///
+    /// # Errors
+    /// [`Error::Records`] or [`Error::Address`] for a record or a lock that cannot be used; the definition and what is
+    /// kept may be damaged, and are removed all the same.
+    fn refuse_unusable(&self, name: &NetworkName) -> Result<(), Error> {
+        drop(self.state.try_lock()?);
+        drop(self.run.claims().lock()?);
+        for file in self.run.pending.names()?.iter().filter(|file| network_of(file).is_some()) {
+            self.run.pending.peek_record::<NetworkRecord>(file)?;
+        }
+        let there = match self.state.find(name) {
+            Err(Error::Records(refused)) if refused.is_damage() => None,
+            there => there?,
+        };
+        let Some(DefinedNetwork { id, .. }) = there else { return Ok(()) };
+        drop(self.run.try_lock_network(id)?);
+        self.run.up.peek_record::<NetworkRecord>(&network_file(id))?;
+        match self.state.reservations(id) {
+            Err(Error::Records(refused)) if refused.is_damage() => {}
+            kept => drop(kept?),
+        }
+        Ok(self.run.book(id).len().map(drop)?)
     }
 
     fn remove_unused(&self, name: &NetworkName, addresses: Addresses) -> Result<(), Error> {

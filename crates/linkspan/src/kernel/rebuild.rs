@@ -31,6 +31,22 @@ impl Host {
         Ok(rebuilt)
     }
 
+    /// What a file says that is written anew cannot be known before.
+    ///
+    /// # Errors
+    /// [`Error::Records`] or [`Error::Address`] for a file that [`rebuild`](Self::rebuild) would write anew.
+    pub(crate) fn refuse_damage(&self) -> Result<(), Error> {
+        self.state.all()?;
+        for name in self.run.up.names()? {
+            self.run.up.peek_record::<NetworkRecord>(&name)?;
+        }
+        drop(self.run.claims().lock()?);
+        for network in self.networks_with_leases()? {
+            self.run.book(network).len()?;
+        }
+        self.state.keeping()?.into_iter().try_for_each(|network| self.state.reservations(network).map(drop))
+    }
+
     /// Leases follow the reservations with each address that is wanted or kept, and an empty file is removed: where they
     /// tell of any, they tell of all.
     fn rebuild_reservations(&self) -> Result<Vec<PathBuf>, Error> {
@@ -96,7 +112,7 @@ impl Host {
 
     fn rebuild_leases(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
-        for network in self.books()? {
+        for network in self.networks_with_leases()? {
             let read = self.run.book(network).owners().map_err(Error::from);
             let Some(_) = damage(read)? else { continue };
             let all = self.every_attachment()?;
@@ -106,10 +122,14 @@ impl Host {
         Ok(rebuilt)
     }
 
-    /// The networks that there are leases of, or were: the file may be gone.
-    fn books(&self) -> Result<BTreeSet<NetworkId>, Error> {
-        let up = self.run.up.names()?;
-        Ok(self.run.books_on_file()?.into_iter().chain(up.iter().filter_map(network_of)).collect())
+    /// The networks that there are or should be leases of: a file that is gone is missed too.
+    fn networks_with_leases(&self) -> Result<BTreeSet<NetworkId>, Error> {
+        let mut networks: BTreeSet<_> = self.run.books_on_file()?.into_iter().collect();
+        networks.extend(self.run.up.names()?.iter().filter_map(network_of));
+        for record in self.every_record()? {
+            networks.extend(record.networks);
+        }
+        Ok(networks)
     }
 
     /// Notes the addresses that an attachment has on a network.
@@ -131,22 +151,35 @@ impl Host {
     /// # Errors
     /// [`Error::Records`] where the record of one cannot be read: what it has would be given to another.
     fn every_attachment(&self) -> Result<Vec<Attachment>, Error> {
+        Ok(self.every_record()?.into_iter().filter_map(|record| record.attachment).collect())
+    }
+
+    fn every_record(&self) -> Result<Vec<AttachmentRecord>, Error> {
         let mut all = Vec::new();
         for folder in [&self.run.pending, &self.run.attachments] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
-                let record = folder.peek_record::<AttachmentRecord>(name)?;
-                all.extend(record.and_then(|record| record.attachment));
+                all.extend(folder.peek_record::<AttachmentRecord>(name)?);
             }
         }
         Ok(all)
     }
 
-    /// Removes a definition that cannot be read, with what is up of its network.
+    /// Makes a definition that cannot be read one of what is up of its network, or removes it where nothing is.
+    ///
+    /// # Errors
+    /// [`Error::NetworkInUse`] where only attachments tell of the network: they go first.
     pub(crate) fn take_name_off(&self, name: &crate::NetworkName) -> Result<Option<DefinedNetwork>, Error> {
         let up = self.readable_up()?.into_iter().find(|network| network.name == *name);
         match &up {
             Some(network) => self.state.define(network)?,
-            None => self.state.remove(name)?,
+            None => {
+                let on_it = |a: &Attachment| a.endpoints.iter().any(|endpoint| endpoint.network == *name);
+                let by: Vec<_> = self.attachments()?.into_iter().filter(on_it).map(|a| a.name).collect();
+                if !by.is_empty() {
+                    return Err(Error::NetworkInUse { name: name.clone(), by });
+                }
+                self.state.remove(name)?;
+            }
         }
         Ok(up)
     }

@@ -29,6 +29,7 @@ impl Host {
     /// As [`reconcile`](Self::reconcile); and [`Error::Records`] where a file is damaged that it would rebuild.
     pub fn plan_reconcile(&self) -> Result<Reconciled, Error> {
         self.run.admits(&self.identity)?;
+        self.refuse_damage()?;
         let (mut undone, rules) =
             (Undone::default(), self.rules.plan_reconcile(self.netns.as_fd(), &self.run.rules()?)?);
         let missing = self.missing(&mut undone)?;

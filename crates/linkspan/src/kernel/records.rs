@@ -48,8 +48,8 @@ impl Run {
     ///
     /// # Errors
     /// [`Error::Records`] where one is of another version, or cannot be opened; and where the record of a network that
-    /// is up is damaged, which its definition can mend.
-    pub(crate) fn survey(&self) -> Result<Records, Error> {
+    /// is up is damaged, and the network defined, which can mend it.
+    pub(crate) fn survey(&self, defined: &BTreeSet<NetworkId>) -> Result<Records, Error> {
         let mut records = Records::default();
         // Confirming moves a record from the one to the other, and taking back moves it back.
         for folder in [&self.pending, &self.attachments, &self.pending] {
@@ -65,7 +65,10 @@ impl Run {
             record.iter().for_each(|record| records.take_network(record));
         }
         for name in self.up.names()? {
-            let record = self.up.peek_record::<NetworkRecord>(&name)?;
+            let record = match network_of(&name).is_some_and(|network| defined.contains(&network)) {
+                true => self.up.peek_record::<NetworkRecord>(&name)?,
+                false => records.read(&self.up, &name)?,
+            };
             record.iter().for_each(|record| records.take_network(record));
         }
         records.damaged.sort();
@@ -76,7 +79,7 @@ impl Run {
     /// Removes a record that cannot be read, and nothing else.
     pub(crate) fn remove_damaged(&self, path: &Path) -> Result<(), Error> {
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        let folders = [&self.pending, &self.attachments].into_iter();
+        let folders = [&self.pending, &self.attachments, &self.up].into_iter();
         let folder = folders.into_iter().find(|folder| Some(folder.path()) == path.parent());
         match folder.zip(name) {
             Some((folder, name)) => Ok(folder.remove(&name).map(drop)?),

@@ -57,6 +57,9 @@ impl Host {
             .flat_map(|a| a.endpoints.iter().map(move |endpoint| (&a.name, endpoint)))
             .collect();
         let networks: BTreeSet<_> = endpoints.iter().map(|(_, endpoint)| endpoint.network_id).collect();
+        if endpoints.is_empty() {
+            return Ok(());
+        }
         let _changing = self.state.lock_reservations()?;
         let there = |network| Ok((network, self.state.reservations(network)?.unwrap_or_default()));
         let before = networks.into_iter().map(there).collect::<Result<BTreeMap<_, _>, Error>>()?;

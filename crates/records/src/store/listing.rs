@@ -12,7 +12,8 @@ use super::lock::{LOCK_SUFFIX, hold};
 use crate::{Action, Error, FileName};
 
 impl Folder {
-    /// Returns the names of the files in this folder, sorted.
+    /// Returns the names of what stands in this folder, sorted, be it a file or not: who opens what is none is told so,
+    /// and does not take what it stands in place of for what was never there.
     ///
     /// This crate's own dot files are left out, and so is whatever has no [`FileName`]: it cannot be one of ours.
     ///
@@ -20,7 +21,7 @@ impl Folder {
     ///
     /// [`Error::Io`] where the system refuses.
     pub fn names(&self) -> Result<Vec<FileName>, Error> {
-        self.list(false)
+        self.list(|_| true)
     }
 
     /// Returns the names of the subfolders, sorted.
@@ -29,7 +30,7 @@ impl Folder {
     ///
     /// [`Error::Io`] where the system refuses.
     pub fn folders(&self) -> Result<Vec<FileName>, Error> {
-        self.list(true)
+        self.list(|entry| entry.folder)
     }
 
     /// Says whether the folder holds neither files nor subfolders, dot files aside.
@@ -80,7 +81,7 @@ impl Folder {
         }
     }
 
-    /// The names of the files, in order, with one look; on the way the drafts that killed writers left are removed.
+    /// The names of what stands in this folder, as [`names`](Self::names), with one look; on the way the drafts that killed writers left are removed.
     ///
     /// A draft that cannot be removed stays for the next one who looks.
     ///
@@ -88,17 +89,17 @@ impl Folder {
     ///
     /// [`Error::Io`] where the system refuses the look.
     pub fn names_swept(&self) -> Result<Vec<FileName>, Error> {
-        let files: Vec<_> = self.entries()?.into_iter().filter(|entry| !entry.folder).collect();
-        for Entry { name, .. } in files.iter().filter(|entry| entry.is_of(&[DRAFT_SUFFIX])) {
+        let entries = self.entries()?;
+        for Entry { name, .. } in entries.iter().filter(|entry| entry.is_of(&[DRAFT_SUFFIX])) {
             let _ = self.remove_if_unlocked(name);
         }
-        let mut names: Vec<FileName> = files.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        let mut names: Vec<FileName> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
         names.sort_unstable();
         Ok(names)
     }
 
-    fn list(&self, folders: bool) -> Result<Vec<FileName>, Error> {
-        let entries = self.entries()?.into_iter().filter(|entry| entry.folder == folders);
+    fn list(&self, counts: fn(&Entry) -> bool) -> Result<Vec<FileName>, Error> {
+        let entries = self.entries()?.into_iter().filter(counts);
         let mut names: Vec<FileName> = entries.filter_map(|entry| entry.name.parse().ok()).collect();
         names.sort_unstable();
         Ok(names)

