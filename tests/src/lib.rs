@@ -56,6 +56,8 @@ mod faults;
 #[cfg(test)]
 mod flows;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod input;
 #[cfg(test)]
 mod isolation;
@@ -75,6 +77,8 @@ mod publishing;
 mod race;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod reboot;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
