@@ -349,7 +349,7 @@ fn every_system_call_of_attach_and_detach_is_broken_somewhere() {
                         REFUSALS.map(|(call, _)| call).into_iter().chain(BEYOND).collect();
                     for line in [ATTACH, DETACH] {
                         let calls = calls(&bench.world, line);
-                        let unknown: Vec<_> = calls.iter().filter(|c| !known.contains(c.as_str())).collect();
+                        let unknown: Vec<_> = calls.keys().filter(|c| !known.contains(c.as_str())).collect();
                         assert!(unknown.is_empty(), "{firewall}: {line}: {unknown:?}");
                     }
                 });

@@ -30,6 +30,8 @@ mod traffic;
 mod world;
 
 #[cfg(test)]
+mod breakage;
+#[cfg(test)]
 mod coexistence;
 #[cfg(test)]
 mod command;

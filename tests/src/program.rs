@@ -108,12 +108,20 @@ pub(crate) fn tool(line: &str) -> String {
 /// Runs a tool that must succeed with this as its input.
 #[track_caller]
 pub(crate) fn feed(line: &str, input: &str) {
+    ask(line, input);
+}
+
+/// Runs a tool that must succeed with this as its input, and returns what it printed.
+#[track_caller]
+pub(crate) fn ask(line: &str, input: &str) -> String {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().expect("a line names a program"));
-    let mut child = command.args(words).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     child.stdin.take().expect("it is piped").write_all(input.as_bytes()).unwrap();
     let ran = child.wait_with_output().unwrap();
     assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8_lossy(&ran.stdout).into_owned()
 }
 
 /// The words of a line, those in single quotes as one.

@@ -1,31 +1,39 @@
 //! What a host looks like at one moment, to see later whether it is as it was.
 
+mod likeness;
+
+pub(crate) use likeness::{Likeness, likeness_of};
+
 use crate::private::lacks;
-use crate::program::tool;
-use std::collections::BTreeSet;
+use crate::program::{ask, tool};
+use linkspan::NetNs;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How many differences are shown: a link that stayed has a hundred settings.
 const SHOWN: usize = 16;
 
-/// The host of the calling thread: its links, addresses, routes, rules, settings, mounts, files, ports.
+/// The host of the calling thread: its links, addresses, routes, neighbours, rules, settings, mounts, files, ports.
 ///
 /// Left out is what the kernel keeps of its own accord (neighbours that it learned, counters, the base
 /// chains that `iptables` leaves empty), what linkspan says it leaves (lock files, folders, forwarding), and
 /// what is hidden below folders that are none of its business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    lines: BTreeSet<String>,
+    lines: Lines,
 }
+
+/// Lines, each with how often it is there.
+type Lines = BTreeMap<String, usize>;
 
 impl Snapshot {
     /// Looks at everything.
     pub(crate) fn take() -> Self {
-        let mut snapshot = Self { lines: BTreeSet::new() };
-        snapshot.network();
+        let mut snapshot = Self { lines: Lines::new() };
+        snapshot.network("host");
         snapshot.rules();
         snapshot.mounts();
         ["/run", "/var/lib"].iter().for_each(|folder| snapshot.files(Path::new(folder)));
@@ -33,6 +41,16 @@ impl Snapshot {
             snapshot.settings(&Path::new("/proc/sys/net").join(family));
         });
         ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"].iter().for_each(|table| snapshot.ports(table));
+        snapshot
+    }
+
+    /// Looks at everything, and at the links, addresses and routes of these namespaces.
+    pub(crate) fn take_with(namespaces: &[NetNs]) -> Self {
+        let mut snapshot = Self::take();
+        for netns in namespaces {
+            let place = format!("{:?}", netns.place());
+            netns.run(|| snapshot.network(&place)).unwrap();
+        }
         snapshot
     }
 
@@ -46,51 +64,39 @@ impl Snapshot {
 
     /// What came and went since, one line each; `None` where nothing did.
     pub(crate) fn change(&self) -> Option<String> {
-        let current = Self::take();
-        if current == *self {
-            return None;
-        }
-        let gone = self.lines.difference(&current.lines).map(|line| format!("- {line}"));
-        let came = current.lines.difference(&self.lines).map(|line| format!("+ {line}"));
-        let lines: Vec<_> = gone.chain(came).collect();
-        let mut text = lines.iter().take(SHOWN).map(|line| format!("{line:.300}\n")).collect::<String>();
-        if lines.len() > SHOWN {
-            writeln!(text, "and {} more", lines.len() - SHOWN).unwrap();
-        }
-        Some(text)
+        self.change_to(&Self::take())
+    }
+
+    /// What came and went up to another snapshot.
+    pub(crate) fn change_to(&self, later: &Self) -> Option<String> {
+        change(&self.lines, &later.lines)
     }
 
     fn note(&mut self, section: &str, line: &str) {
-        self.lines.insert(format!("{section}: {}", line.trim_end()));
+        *self.lines.entry(format!("{section}: {}", line.trim_end())).or_default() += 1;
     }
 
-    fn network(&mut self) {
-        let mut look = |section: &str, words: &str| {
-            for line in tool(&format!("ip -o {words}")).lines() {
-                // With forwarding come anycast addresses, and stay with it (net/ipv6/addrconf.c).
-                if !line.starts_with("anycast ") {
-                    self.note(section, &steady(line));
-                }
-            }
-        };
-        look("link", "-d link show");
-        look("address", "address show");
-        look("route", "-4 route show table all");
-        look("route", "-6 route show table all");
-        look("rule", "-4 rule show");
-        look("rule", "-6 rule show");
-        look("neighbour", "neighbour show nud permanent");
-        look("neighbour", "neighbour show proxy");
+    /// The network namespace of the calling thread.
+    fn network(&mut self, place: &str) {
+        const ALL: &str = "link show\naddress show\nroute show table all\nrule show\n\
+            neighbour show nud permanent\nneighbour show proxy\n";
+        let [all, rules] = [ask("ip -o -d -batch -", ALL), tool("ip -o -6 rule show")];
+        for (section, text) in [(place, &*all), (&*format!("{place}, rule of IPv6"), &*rules)] {
+            // With forwarding come anycast addresses, and stay with it; with a link's carrier comes its route for
+            // multicast, a moment after the link (net/ipv6/addrconf.c).
+            let own = ["anycast ", "multicast ff00::/8 "];
+            let lines = text.lines().filter(|line| !own.iter().any(|begin| line.starts_with(begin)));
+            lines.for_each(|line| self.note(section, &steady(line)));
+        }
     }
 
     fn rules(&mut self) {
-        if lacks(&["nft"]).is_none() {
-            for (_, lines) in tables(&tool("nft -s list ruleset")) {
-                self.note("nftables", &lines.join(" "));
-            }
+        let ruleset = if lacks(&["nft"]).is_none() { Some(tool("nft -s list ruleset")) } else { None };
+        for (table, lines) in ruleset.as_deref().map(tables).unwrap_or_default() {
+            blocks(&lines).iter().for_each(|line| self.note(table, line));
         }
-        for program in ["iptables-save", "ip6tables-save"] {
-            if lacks(&[program]).is_none() {
+        for (program, family) in [("iptables-save", "ip"), ("ip6tables-save", "ip6")] {
+            if lacks(&[program]).is_none() && has_iptables(family, ruleset.as_deref()) {
                 let lines = tool(program);
                 lines
                     .lines()
@@ -116,8 +122,11 @@ impl Snapshot {
             if entry.file_type().unwrap().is_dir() {
                 self.files(&path);
             } else if !is_lock(&path) && !is_ledger_in_use(&path) {
-                let shown = path.display().to_string();
-                self.note("file", &format!("{shown} {}", hash(&path)));
+                let mode = entry.metadata().map_or(0, |metadata| metadata.mode());
+                // A pipe would keep the reader waiting for its other end.
+                let bytes = if path.is_file() { fs::read(&path) } else { Ok(Vec::new()) };
+                let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                self.note("file", &format!("{} {mode:o} {:?}", path.display(), text.unwrap_or_default()));
             }
         }
     }
@@ -150,8 +159,25 @@ impl Snapshot {
     }
 }
 
+/// What came and went between two, one line each; `None` where nothing did.
+fn change(before: &Lines, later: &Lines) -> Option<String> {
+    let more = |these: &Lines, than: &Lines, sign: &str| {
+        let more = these.iter().filter(|(line, count)| than.get(*line).is_none_or(|there| there < count));
+        more.map(|(line, _)| format!("{sign} {line}")).collect::<Vec<_>>()
+    };
+    let lines = [more(before, later, "-"), more(later, before, "+")].concat();
+    if lines.is_empty() {
+        return None;
+    }
+    let mut text = lines.iter().take(SHOWN).map(|line| format!("{line:.300}\n")).collect::<String>();
+    if lines.len() > SHOWN {
+        writeln!(text, "and {} more", lines.len() - SHOWN).unwrap();
+    }
+    Some(text)
+}
+
 /// A line of ip(8) without what a link that nobody changes has another value of at the next look: its timers,
-/// its carrier, and what a bridge remembers of ports that it had.
+/// its carrier, whether an address is still asked for, and what a bridge remembers of ports that it had.
 fn steady(line: &str) -> String {
     let varies =
         |word: &str| word.ends_with("_timer") || ["state", "tso_max_size", "tso_max_segs"].contains(&word);
@@ -160,7 +186,7 @@ fn steady(line: &str) -> String {
     while let Some(word) = words.next() {
         match word {
             word if varies(word) => drop(words.next()),
-            "linkdown" => {}
+            "linkdown" | "tentative" => {}
             flags if flags.starts_with('<') => {
                 kept.push(flags.replace(",LOWER_UP", "").replace("NO-CARRIER,", ""));
             }
@@ -182,6 +208,36 @@ pub(crate) fn tables(ruleset: &str) -> Vec<(&str, Vec<&str>)> {
     }
     tables.retain(|(name, _)| !is_of_iptables(name));
     tables
+}
+
+/// The lines of a table of nftables, each below what it is part of; elements have one each, in no order.
+fn blocks(lines: &[&str]) -> Vec<String> {
+    let (mut block, mut nth, mut in_elements) = ("", 0, false);
+    let mut said = Vec::new();
+    for line in lines.iter().skip(1) {
+        in_elements |= line.starts_with("elements = {");
+        if in_elements {
+            let elements =
+                line.trim_start_matches("elements = {").split(',').map(|part| part.trim_matches([' ', '}']));
+            said.extend(elements.filter(|part| !part.is_empty()).map(|part| format!("{block} {part}")));
+            in_elements = !line.ends_with('}');
+        } else if line.ends_with(" {") {
+            (block, nth) = (line.trim_end_matches(" {"), 0);
+            said.push(block.to_owned());
+        } else if *line != "}" {
+            nth += 1;
+            said.push(format!("{block} {nth}. {line}"));
+        }
+    }
+    said
+}
+
+/// Whether there can be anything that `iptables-save` would list.
+fn has_iptables(family: &str, ruleset: Option<&str>) -> bool {
+    let Some(ruleset) = ruleset else { return true };
+    let legacy = fs::read_to_string(format!("/proc/thread-self/net/{family}_tables_names"));
+    let begins = format!("table {family} ");
+    legacy.is_ok_and(|names| !names.is_empty()) || ruleset.lines().any(|line| line.starts_with(&begins))
 }
 
 fn is_of_iptables(table: &str) -> bool {
@@ -228,14 +284,4 @@ fn is_steady(path: &Path) -> bool {
     let forwarding =
         ["ip_forward", "forwarding"].contains(&&*name) || path.ends_with("conf/all/accept_redirects");
     !forwarding && !counts.contains(&&*name) && !path.starts_with("/proc/sys/net/ipv4/route")
-}
-
-fn hash(path: &Path) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    // A pipe would keep the reader waiting for its other end.
-    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return 0;
-    }
-    fs::read(path).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
 }

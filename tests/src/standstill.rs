@@ -230,7 +230,7 @@ fn calls_of(line: &str) -> Vec<String> {
         calls(&bench.world, line)
     };
     let calls = thread::scope(|scope| scope.spawn(look).join().unwrap());
-    calls.into_iter().filter(|call| !["exit", "exit_group"].contains(&call.as_str())).collect()
+    calls.into_keys().filter(|call| !["exit", "exit_group"].contains(&call.as_str())).collect()
 }
 
 #[test]

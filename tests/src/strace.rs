@@ -2,6 +2,7 @@
 
 use crate::program::{Ran, run, signal};
 use crate::world::World;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// What happens at one system call of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Effect {
     /// The kernel refuses it, with the error of this name.
     Refused(&'static str),
@@ -56,17 +57,27 @@ pub(crate) fn broken(world: &World, fault: Fault, line: &str) -> Option<Ran> {
     happened.then_some(ran)
 }
 
-/// The system calls that the command makes, as the kernel's names for them.
-pub(crate) fn calls(world: &World, line: &str) -> Vec<String> {
-    let trace = trace(world, &[], line);
-    let name = |line: &str| {
-        let call = line.split_whitespace().nth(1)?.split_once('(')?.0;
-        Some(call.to_owned()).filter(|call| call.starts_with(|c: char| c.is_ascii_lowercase()))
-    };
-    let mut names: Vec<_> = trace.lines().filter_map(name).collect();
-    names.sort();
-    names.dedup();
-    names
+/// The system calls that the command makes, as the kernel's names for them, and the most that one of its threads or
+/// programs makes of each.
+pub(crate) fn calls(world: &World, line: &str) -> BTreeMap<String, usize> {
+    // However it ends.
+    drop(traced(world, &[], line));
+    let trace = fs::read_to_string(TRACE).unwrap();
+    fs::remove_file(TRACE).unwrap();
+    let mut counts = BTreeMap::<_, usize>::new();
+    for line in trace.lines() {
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let name = rest.trim_start().split('(').next().unwrap_or_default();
+        if rest.contains('(') && name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            *counts.entry((name.to_owned(), thread.to_owned())).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::new();
+    for ((name, _), count) in counts {
+        let there = most.entry(name).or_default();
+        *there = count.max(*there);
+    }
+    most
 }
 
 fn traced(world: &World, options: &[&str], line: &str) -> Ran {

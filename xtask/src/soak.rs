@@ -10,8 +10,17 @@ use crate::{fuzz, test, tools};
 const SOAK: &str = "LINKSPAN_SOAK";
 
 /// The modules of `tests/` with a longer form.
-const LONGER: [&str; 8] =
-    ["crowded", "cycles", "differential", "model", "race", "security", "standstill", "state_files"];
+const LONGER: [&str; 9] = [
+    "breakage",
+    "crowded",
+    "cycles",
+    "differential",
+    "model",
+    "race",
+    "security",
+    "standstill",
+    "state_files",
+];
 
 /// Runs them, or the one that is named, one after the other: each keeps all processors busy by itself.
 pub(crate) fn run(part: Option<&str>) -> io::Result<Outcome> {

@@ -1,0 +1,162 @@
+//! How the kernel refuses each system call.
+
+use crate::strace::Effect;
+use linkspan::Firewall;
+
+/// The errors that a call may well come back with, the likeliest first.
+#[rustfmt::skip]
+const REFUSALS: [(&str, &[&str]); 58] = [
+    ("access", &["EACCES", "ENOENT"]),
+    ("bind", &["EADDRINUSE", "EPERM", "ENOMEM"]),
+    ("chdir", &["EACCES", "ENOENT"]),
+    ("chmod", &["EPERM", "EROFS"]),
+    ("clock_nanosleep", &["EINTR"]),
+    ("clone", &["EAGAIN", "ENOMEM"]),
+    ("clone3", &["EAGAIN", "ENOMEM"]),
+    ("connect", &["ECONNREFUSED", "EPERM", "EINTR"]),
+    ("dup2", &["EMFILE", "EINTR"]),
+    ("execve", &["EACCES", "ENOENT", "ENOMEM"]),
+    ("faccessat2", &["EACCES", "ENOENT"]),
+    ("fchmod", &["EPERM", "EROFS"]),
+    ("fcntl", &["EINVAL", "EMFILE"]),
+    ("flock", &["ENOLCK", "EINTR"]),
+    ("fstatfs", &["EIO", "ENOSYS"]),
+    ("fsync", &["EIO", "ENOSPC", "EINTR"]),
+    ("ftruncate", &["EIO", "ENOSPC", "EINTR"]),
+    ("getdents64", &["EIO", "ENOMEM"]),
+    ("getpeername", &["ENOTCONN", "ENOBUFS"]),
+    ("getrandom", &["ENOSYS", "EINTR"]),
+    ("getsockname", &["ENOBUFS"]),
+    ("getsockopt", &["ENOPROTOOPT", "ENOMEM"]),
+    ("ioctl", &["EIO", "EPERM", "ENODEV"]),
+    ("lseek", &["EINVAL", "ESPIPE"]),
+    ("memfd_create", &["EMFILE", "ENOMEM"]),
+    ("mkdir", &["ENOSPC", "EROFS"]),
+    ("mkdirat", &["ENOSPC", "EROFS", "EACCES"]),
+    ("mount", &["EPERM", "ENOMEM"]),
+    ("newfstatat", &["EACCES", "ENOMEM"]),
+    ("openat", &["EMFILE", "EACCES", "ENOSPC", "EINTR"]),
+    ("openat2", &["EMFILE", "EACCES", "EAGAIN"]),
+    ("pidfd_open", &["EMFILE", "ESRCH"]),
+    ("pipe2", &["EMFILE", "ENFILE"]),
+    ("poll", &["ENOMEM", "EINTR"]),
+    ("prctl", &["EPERM", "EINVAL"]),
+    ("pread64", &["EIO", "EINTR"]),
+    ("prlimit64", &["EPERM"]),
+    ("pselect6", &["ENOMEM", "EINTR"]),
+    ("pwrite64", &["ENOSPC", "EIO", "EINTR"]),
+    ("read", &["EIO", "EINTR", "EAGAIN"]),
+    ("readlink", &["EACCES", "ENOENT"]),
+    ("recvfrom", &["ENOBUFS", "EINTR", "EAGAIN"]),
+    ("recvmsg", &["ENOBUFS", "EINTR", "ENOMEM"]),
+    ("renameat", &["ENOSPC", "EROFS", "EIO"]),
+    ("renameat2", &["ENOSPC", "EROFS", "EIO"]),
+    ("sendmsg", &["ENOBUFS", "EPERM", "EINTR"]),
+    ("sendto", &["ENOBUFS", "EPERM", "ENOMEM", "EINTR"]),
+    ("setns", &["EPERM", "ENOMEM"]),
+    ("setsockopt", &["ENOPROTOOPT", "ENOMEM"]),
+    ("socket", &["EMFILE", "EPERM", "ENOBUFS"]),
+    ("socketpair", &["EMFILE", "ENOBUFS"]),
+    ("statx", &["EACCES", "ENOMEM"]),
+    ("umount2", &["EBUSY", "EPERM"]),
+    ("unlink", &["EBUSY", "EROFS"]),
+    ("unlinkat", &["EBUSY", "EROFS", "EIO"]),
+    ("unshare", &["EPERM", "ENOSPC"]),
+    ("wait4", &["ECHILD", "EINTR"]),
+    ("write", &["ENOSPC", "EIO", "EINTR", "EPIPE"]),
+];
+
+/// Calls that are not refused here: the kernel cannot refuse them, or they are how the C library and the
+/// runtime begin and end a process and a thread and get memory, before and after any work of ours.
+/// A `close` that returns an error has closed all the same, which cannot be played.
+const BEYOND: [&str; 33] = [
+    "arch_prctl",
+    "brk",
+    "close",
+    "exit",
+    "exit_group",
+    "futex",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "getsid",
+    "gettid",
+    "getuid",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "restart_syscall",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "sched_yield",
+    "set_robust_list",
+    "set_tid_address",
+    "sigaltstack",
+    "sysinfo",
+    "umask",
+    "uname",
+];
+
+/// What fails once and goes on failing: a full disk, no memory for messages, no descriptors, no rights.
+const LASTING: [(&str, &str); 8] = [
+    ("clone3", "EAGAIN"),
+    ("openat", "EMFILE"),
+    ("renameat", "ENOSPC"),
+    ("sendto", "ENOBUFS"),
+    ("setns", "EPERM"),
+    ("socket", "EMFILE"),
+    ("unlinkat", "EROFS"),
+    ("write", "ENOSPC"),
+];
+
+/// A refusal that `iptables-save` does not tell of: it leaves out a table, or all, and exits with 0. What it lists is
+/// then not what there is, whoever reads it.
+const SWALLOWED: [(&str, &str); 5] = [
+    ("socket", "EMFILE"),
+    ("socket", "EPERM"),
+    ("socket", "ENOBUFS"),
+    ("sendto", "EINTR"),
+    ("recvmsg", "EINTR"),
+];
+
+/// One way in which the calls of one name go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Way {
+    pub(super) call: &'static str,
+    pub(super) effect: Effect,
+    /// From one call on, and not at one alone.
+    pub(super) lasting: bool,
+}
+
+impl Way {
+    /// Every way there is, in a fixed order.
+    pub(super) fn all() -> Vec<Self> {
+        let refusals = REFUSALS.iter().flat_map(|(call, errors)| {
+            errors.iter().map(|error| Self { call, effect: Effect::Refused(error), lasting: false })
+        });
+        let lasting =
+            LASTING.map(|(call, error)| Self { call, effect: Effect::Refused(error), lasting: true });
+        let names = REFUSALS.iter().map(|(call, _)| *call).chain(BEYOND);
+        let kills = names.map(|call| Self { call, effect: Effect::Killed, lasting: false });
+        refusals.chain(lasting).chain(kills).collect()
+    }
+
+    /// Whether it can be told where this firewall carries the rules.
+    pub(super) fn is_told_with(self, firewall: Firewall) -> bool {
+        let swallowed = |(call, error)| self.call == call && self.effect == Effect::Refused(error);
+        firewall != Firewall::Iptables || !SWALLOWED.into_iter().any(swallowed)
+    }
+
+    /// Whether this call is known, be it as one that is not refused.
+    pub(super) fn is_known(call: &str) -> bool {
+        REFUSALS.iter().any(|(known, _)| *known == call) || BEYOND.contains(&call)
+    }
+}
