@@ -187,7 +187,8 @@ fn died(ground: &Ground) {
 fn with_a_bridge(ground: &Ground) {
     ground.tool("ip link add br0 type bridge");
     // An address of its own would be asked for first, for a second.
-    ground.tool("ip link set br0 up addrgenmode none");
+    ground.tool("ip link set br0 addrgenmode none");
+    ground.tool("ip link set br0 up");
 }
 
 /// What nobody needs any more, of every kind, beside a container that lives.
