@@ -214,6 +214,30 @@ fn whoever_is_killed_an_address_that_is_to_be_kept_is_free_at_no_moment() {
 }
 
 #[test]
+fn whoever_is_killed_the_default_network_goes_down_and_goes_on_keeping() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        NetNs::create("/run/netns/b").unwrap();
+        let mut killed = 0;
+        for call in ["renameat", "unlinkat", "write"] {
+            for nth in 1.. {
+                // It is made by its first attachment, and would be let go with its last one.
+                assert_eq!(attach(&world, "a", "--ip 172.17.0.9"), ["172.17.0.9"], "{call} {nth}");
+                let fault = Fault { call, effect: Effect::Killed, nth, lasting: false };
+                let ran = broken(&world, fault, "detach --keep-address a");
+                world.linkspan("ps").ok();
+                let other = world.linkspan("attach b --netns /run/netns/b --ip 172.17.0.9");
+                assert!(other.code() == Some(1) && other.err.contains("172.17.0.9"), "{call} {nth}: {other}");
+                world.linkspan("network rm --force bridge").ok();
+                let Some(ran) = ran else { break };
+                killed += usize::from(ran.code().is_none());
+            }
+        }
+        assert!(killed > 10, "{killed}");
+    });
+}
+
+#[test]
 fn two_processes_that_keep_and_take_at_once_lose_nothing() {
     in_private(|| {
         let world = World::new(Case::USUAL);

@@ -60,7 +60,7 @@ impl Host {
             Err(Error::Links(links::Error::NoBridge { .. })) => {}
             done => return done,
         }
-        wanted.endpoints().iter().try_for_each(|endpoint| self.mend(endpoint.network()))?;
+        wanted.endpoints().iter().try_for_each(|endpoint| self.mend(endpoint.network()).map(drop))?;
         self.attach_held(netns, wanted, plan)
     }
 

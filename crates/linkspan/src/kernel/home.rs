@@ -214,10 +214,13 @@ impl Run {
             return book.clone();
         }
         // The books of networks that other processes removed would keep their files open for ever.
-        if let Ok(up) = self.up.names() {
+        if !books.is_empty()
+            && let Ok(up) = self.up.names()
+        {
             books.retain(|network, _| up.contains(&network_file(*network)));
         }
-        books.entry(network).or_insert(Arc::new(LeaseBook::open(&self.leases, &file(network)))).clone()
+        let open = || Arc::new(LeaseBook::open(&self.leases, &file(network)));
+        books.entry(network).or_insert_with(open).clone()
     }
 
     /// Forgets the leases of a network that is no more.
@@ -452,9 +455,12 @@ impl State {
         Ok(self.reservations.rewrite(&file(network), reservations, Durability::Disk)?)
     }
 
-    /// Whether addresses of a network are kept; where that cannot be read, they may be.
-    pub(crate) fn keeps_addresses(&self, network: NetworkId) -> bool {
-        !matches!(self.reservations(network), Ok(None))
+    /// Whether addresses of a network are kept; where a file says so that cannot be understood, they may be.
+    pub(crate) fn keeps_addresses(&self, network: NetworkId) -> Result<bool, Error> {
+        match self.reservations(network) {
+            Err(Error::Records(refused @ linkspan_records::Error::Io { .. })) => Err(refused.into()),
+            read => Ok(!matches!(read, Ok(None))),
+        }
     }
 
     /// Removes what is kept of a network, whatever is in its file.

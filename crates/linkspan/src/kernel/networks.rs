@@ -62,7 +62,7 @@ impl Host {
                 None => (self.decide(wanted)?, Known::Undefined),
             };
             Ok(match self.bring_up(defining, &network, known)? {
-                Turn::Done(()) => Turn::Done(network),
+                Turn::Done(_) => Turn::Done(network),
                 Turn::Busy(busy) => Turn::Busy(busy),
             })
         })

@@ -23,6 +23,20 @@ pub(crate) enum Known {
     Undefined,
 }
 
+/// What becomes of the definition of a network that is taken down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Definition {
+    Stays,
+    Goes,
+}
+
+/// What a network was before it was brought up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Up,
+    Down,
+}
+
 /// The definitions, held alone.
 pub(crate) struct Defining {
     _lock: Lock,
@@ -83,8 +97,8 @@ impl Host {
             if let Taken::Here(record) =
                 self.run.pending.take_record::<NetworkRecord>(&network_file(network))?
             {
-                let forget = record.value().forget;
-                self.take_down(defining, alone, record, forget)?;
+                let definition = if record.value().forget { Definition::Goes } else { Definition::Stays };
+                self.take_down(defining, alone, record, definition)?;
             }
         }
         Ok(())
@@ -102,8 +116,10 @@ impl Host {
 
     /// Plans what is missing of the network; its rules are planned by whoever knows what else changes.
     pub(crate) fn plan_up(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, links::Plan), Error> {
-        let (draft, seen) = self.draft(network)?;
-        let record = self.run.up.peek_record(&network_file(network.id))?.unwrap_or(draft);
+        let (record, seen) = match self.up_record(network.id)? {
+            Some(record) => (record, self.links(|links| links.observe(&Look::at(network.link), None))?),
+            None => self.draft(network)?,
+        };
         let links = plan::bring_up(&record, self.settings.forwarding, &seen)?;
         Ok((record, links))
     }
@@ -116,17 +132,17 @@ impl Host {
         Ok(NetworkPlan { network: network.clone(), rules, links })
     }
 
-    /// Makes what is missing of the network.
+    /// Makes what is missing of the network, and says whether it was up.
     pub(crate) fn bring_up(
         &self,
         defining: &Defining,
         network: &DefinedNetwork,
         known: Known,
-    ) -> Result<Turn<()>, Error> {
+    ) -> Result<Turn<Before>, Error> {
         let name = network_file(network.id);
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(Turn::Busy(network.id)) };
         if let Taken::Here(record) = self.run.up.take_record::<NetworkRecord>(&name)? {
-            return self.make_network(record.value()).map(Turn::Done);
+            return self.make_network(record.value()).map(|()| Turn::Done(Before::Up));
         }
         // Programs that are missing are found out before there is anything to take back.
         self.rules.probe(self.netns.as_fd())?;
@@ -136,8 +152,11 @@ impl Host {
         let define = if forget { self.state.define(network) } else { Ok(()) };
         let made = define.and_then(|()| self.make_network(record.value()));
         match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
-            Ok(()) => Ok(Turn::Done(())),
-            Err(refused) => Err(refused.after(self.take_down(defining, alone, record, forget))),
+            Ok(()) => Ok(Turn::Done(Before::Down)),
+            Err(refused) => {
+                let definition = if forget { Definition::Goes } else { Definition::Stays };
+                Err(refused.after(self.take_down(defining, alone, record, definition)))
+            }
         }
     }
 
@@ -185,7 +204,7 @@ impl Host {
                 self.run.pending.create_record(&name, NetworkRecord { forget: true, ..draft })?
             }
         };
-        self.take_down(defining, alone, record, true)
+        self.take_down(defining, alone, record, Definition::Goes)
     }
 
     /// The opposite of bringing up, from what is seen; it goes on after a failure and says what stayed.
@@ -194,8 +213,9 @@ impl Host {
         _defining: &Defining,
         alone: Lock,
         mut record: Record<NetworkRecord>,
-        forget: bool,
+        definition: Definition,
     ) -> Result<(), Error> {
+        let forget = definition == Definition::Goes;
         let wanted = record.value().clone();
         let of = || wanted.network.name.to_string();
         let _ = record.move_to(&self.run.pending);
@@ -281,13 +301,14 @@ impl Host {
         {
             return Ok(());
         }
-        self.mend(name)?;
-        raised.push(name.clone());
+        if self.mend(name)? == Before::Down {
+            raised.push(name.clone());
+        }
         Ok(())
     }
 
-    /// Makes whole what is missing of a network, whether or not it is up on record.
-    pub(crate) fn mend(&self, name: &NetworkName) -> Result<(), Error> {
+    /// Makes whole what is missing of a network, whether or not it is up on record, which it returns.
+    pub(crate) fn mend(&self, name: &NetworkName) -> Result<Before, Error> {
         self.defining(|defining| match self.state.find(name)? {
             Some(network) => self.bring_up(defining, &network, Known::OnRecord),
             None if name.is_default_bridge() => {
@@ -317,7 +338,7 @@ impl Host {
         let Some(network) = self.state.find(&name)? else { return Ok(()) };
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
         match self.is_there_for_nobody(network.id)? {
-            true if self.state.keeps_addresses(network.id) => self.lower(&defining, alone, &network),
+            true if self.state.keeps_addresses(network.id)? => self.lower(&defining, alone, &network),
             true => self.forget(&defining, alone, &network),
             false => Ok(()),
         }
@@ -325,14 +346,18 @@ impl Host {
 
     /// Whether a network has no users, and is more than a definition that addresses are kept of.
     fn is_there_for_nobody(&self, network: NetworkId) -> Result<bool, Error> {
-        let is_kept = self.state.keeps_addresses(network) && self.up_record(network)?.is_none();
+        let is_kept = self.state.keeps_addresses(network)? && self.up_record(network)?.is_none();
         Ok(!is_kept && !self.has_users(network)?)
     }
 
     /// Takes a network down where it is up, and leaves its definition.
     fn lower(&self, defining: &Defining, alone: Lock, network: &DefinedNetwork) -> Result<(), Error> {
-        match self.run.up.take_record(&network_file(network.id))? {
-            Taken::Here(record) => self.take_down(defining, alone, record, false),
+        match self.run.up.take_record::<NetworkRecord>(&network_file(network.id))? {
+            Taken::Here(mut record) => {
+                // As long as it says that its definition goes with it, who takes it back for us would let it go.
+                record.append(NetworkRecord { forget: false, ..record.value().clone() })?;
+                self.take_down(defining, alone, record, Definition::Stays)
+            }
             Taken::Busy | Taken::Absent => Ok(()),
         }
     }
