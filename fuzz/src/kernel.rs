@@ -54,13 +54,15 @@ fn room() -> MutexGuard<'static, Room> {
     ROOM.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does work of which the kernel answers just this. When there is nothing more to say, it says yes to everything,
-/// and that every list is empty.
-pub fn play<T>(lines: Vec<Line>, work: impl FnOnce() -> T) -> T {
+/// Does work of which the kernel answers just this, and returns what was left to say. When there is nothing more to
+/// say, it says yes to everything, and that every list is empty.
+pub fn play<T>(lines: Vec<Line>, work: impl FnOnce() -> T) -> (T, Vec<Line>) {
     *room() = Room::Played { lines: lines.into(), sent: Sent::default() };
     let done = work();
-    *room() = Room::Closed;
-    done
+    match std::mem::replace(&mut *room(), Room::Closed) {
+        Room::Played { lines, .. } => (done, lines.into()),
+        Room::Closed | Room::Recorded { .. } => (done, Vec::new()),
+    }
 }
 
 /// Does work with the real kernel, and returns the datagrams that it answered.

@@ -55,7 +55,9 @@ impl Target for Replies {
             if let Err(why) = answer {
                 eprintln!("{name}: the kernel refused: {}", told(&*why));
             }
-            (name.to_owned(), [&[place][..], &script::write(&heard)].concat())
+            let script = script::write(&heard);
+            self.assert_plays(name, question, &script);
+            (name.to_owned(), [&[place][..], &script].concat())
         });
         asked.collect()
     }
@@ -63,9 +65,21 @@ impl Target for Replies {
     fn take(&mut self, input: &[u8]) {
         let Some((place, script)) = input.split_first() else { return };
         let (_, question) = QUESTIONS[usize::from(*place) % QUESTIONS.len()];
-        if let Err(refused) = kernel::play(script::read(script), || question(&self.container)) {
+        if let (Err(refused), _) = kernel::play(script::read(script), || question(&self.container)) {
             told(&*refused);
         }
+    }
+}
+
+impl Replies {
+    /// What was recorded of a question is what it hears when that is played: a recording of nothing would be played
+    /// without a fault.
+    fn assert_plays(&self, name: &str, question: Question, script: &[u8]) {
+        let lines = script::read(script);
+        assert!(!lines.is_empty(), "{name}: nothing was heard");
+        let count = lines.len();
+        let (_, left) = kernel::play(lines, || question(&self.container));
+        assert!(left.is_empty(), "{name}: {} of {count} answers were not heard", left.len());
     }
 }
 

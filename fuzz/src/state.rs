@@ -115,7 +115,7 @@ impl Files {
     /// process would.
     fn act(&self, action: u8) -> Vec<IpAddr> {
         let action = ACTIONS[usize::from(action) % ACTIONS.len()];
-        let done = kernel::play(Vec::new(), || action(&Host::open()?, &self.visitor));
+        let (done, _) = kernel::play(Vec::new(), || action(&Host::open()?, &self.visitor));
         done.unwrap_or_else(|refused| {
             told(&*refused);
             Vec::new()

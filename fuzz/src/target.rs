@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-use std::{env, fs, io};
+use std::{env, fmt, fs, io};
 
 /// One way by which bytes of others come in.
 pub trait Target: Send + Sized {
@@ -39,19 +39,36 @@ macro_rules! target {
 /// Gives the target an input; it is made ready by its first.
 pub fn check<T: Target>(target: &Mutex<Option<T>>, input: &[u8]) {
     with(target, |target| target.take(input)).unwrap_or_else(|why| {
-        eprintln!("cannot be done here: {why}");
-        std::process::exit(SKIPPED);
+        eprintln!("{why}");
+        std::process::exit(SKIPPED.into());
     });
 }
 
 /// The status of a target that cannot be made ready here.
-const SKIPPED: i32 = 77;
+const SKIPPED: u8 = 77;
 
-fn with<T: Target, R>(target: &Mutex<Option<T>>, work: impl FnOnce(&mut T) -> R) -> Result<R, String> {
+/// Why a target did not come to its end.
+#[derive(Debug)]
+enum Stop {
+    /// It cannot be made ready here.
+    Skipped(String),
+    Failed(String),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(why) => write!(f, "cannot be done here: {why}"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+fn with<T: Target, R>(target: &Mutex<Option<T>>, work: impl FnOnce(&mut T) -> R) -> Result<R, Stop> {
     let mut target = target.lock().unwrap_or_else(PoisonError::into_inner);
     let ready = match target.take() {
         Some(ready) => ready,
-        None => T::begin()?,
+        None => T::begin().map_err(Stop::Skipped)?,
     };
     Ok(work(target.insert(ready)))
 }
@@ -62,19 +79,21 @@ pub fn replay<T: Target>(target: &Mutex<Option<T>>) -> ExitCode {
     let done = match words.split_first() {
         Some((verb, [folder])) if verb == "seeds" => write_seeds(target, Path::new(folder)),
         Some((verb, paths)) if verb == "replay" => replay_all(target, paths),
-        _ => Err("usage: seeds DIR | replay FILE|DIR...".to_owned()),
+        _ => Err(Stop::Failed("usage: seeds DIR | replay FILE|DIR...".to_owned())),
     };
     match done {
-        Ok(count) => println!("{count} inputs"),
+        Ok(count) => {
+            println!("{count} inputs");
+            ExitCode::SUCCESS
+        }
         Err(why) => {
             eprintln!("{why}");
-            return ExitCode::FAILURE;
+            if matches!(why, Stop::Skipped(_)) { ExitCode::from(SKIPPED) } else { ExitCode::FAILURE }
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn write_seeds<T: Target>(target: &Mutex<Option<T>>, folder: &Path) -> Result<usize, String> {
+fn write_seeds<T: Target>(target: &Mutex<Option<T>>, folder: &Path) -> Result<usize, Stop> {
     fs::create_dir_all(folder).map_err(at(folder))?;
     // Where the target is made ready it may leave this machine's folders, so the place is opened before.
     let folder = folder.canonicalize().map_err(at(folder))?;
@@ -86,7 +105,7 @@ fn write_seeds<T: Target>(target: &Mutex<Option<T>>, folder: &Path) -> Result<us
     Ok(seeds.len())
 }
 
-fn replay_all<T: Target>(target: &Mutex<Option<T>>, paths: &[String]) -> Result<usize, String> {
+fn replay_all<T: Target>(target: &Mutex<Option<T>>, paths: &[String]) -> Result<usize, Stop> {
     let mut inputs = Vec::new();
     for path in paths {
         for file in files(Path::new(path)).map_err(at(Path::new(path)))? {
@@ -111,6 +130,6 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> String {
-    move |why| format!("{}: {why}", path.display())
+fn at(path: &Path) -> impl Fn(io::Error) -> Stop {
+    move |why| Stop::Failed(format!("{}: {why}", path.display()))
 }
