@@ -20,19 +20,19 @@ const FOLDERS: [&str; 2] = ["/run/linkspan", "/var/lib/linkspan"];
 const LEASES: &str = "/run/linkspan/leases";
 
 /// What is done with the files; an input's first two bytes are places here.
-const ACTIONS: [Action; 12] = [
-    look,
-    plans,
-    explain,
-    repair,
-    reconcile,
-    gc,
-    attach,
-    detach,
-    create_network,
-    remove_network,
-    detach_keeping,
-    release,
+const ACTIONS: [(Action, Addresses); 12] = [
+    (look, Addresses::Keep),
+    (plans, Addresses::Keep),
+    (explain, Addresses::Keep),
+    (repair, Addresses::Keep),
+    (reconcile, Addresses::Keep),
+    (gc, Addresses::Keep),
+    (attach, Addresses::Keep),
+    (detach, Addresses::Free),
+    (create_network, Addresses::Keep),
+    (remove_network, Addresses::Free),
+    (detach_keeping, Addresses::Keep),
+    (release, Addresses::Free),
 ];
 
 type Action = fn(&Host, &NetNs) -> Result<Vec<IpAddr>, Box<dyn Error>>;
@@ -103,10 +103,13 @@ impl Target for Files {
         }
         tree.values().for_each(|file| documents(file));
         self.restore(&tree).expect("a file system in memory takes files");
-        let given = self.act(*first);
         let taken = self.taken(&tree, &touched);
+        let given = self.act(*first);
         assert!(given.iter().all(|address| !taken.contains(address)), "{given:?} of {taken:?}");
-        self.act(*second);
+        // What the first made of the files holds what they held, unless it let go of some.
+        let given = self.act(*second);
+        let kept = place(*first).1 == Addresses::Keep;
+        assert!(!kept || given.iter().all(|address| !taken.contains(address)), "then {given:?} of {taken:?}");
     }
 }
 
@@ -114,7 +117,7 @@ impl Files {
     /// Does something, and returns the addresses that a container was given. Each sees the files anew, as another
     /// process would.
     fn act(&self, action: u8) -> Vec<IpAddr> {
-        let action = ACTIONS[usize::from(action) % ACTIONS.len()];
+        let (action, _) = place(action);
         let (done, _) = kernel::play(Vec::new(), || action(&Host::open()?, &self.visitor));
         done.unwrap_or_else(|refused| {
             told(&*refused);
@@ -219,6 +222,11 @@ impl Edit {
             Self::Remove => _ = tree.remove(&path),
         }
     }
+}
+
+/// What this byte stands for, and what becomes of the addresses that others have.
+fn place(action: u8) -> (Action, Addresses) {
+    ACTIONS[usize::from(action) % ACTIONS.len()]
 }
 
 /// The ids, the boot and the namespaces of this host.
