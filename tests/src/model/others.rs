@@ -5,6 +5,7 @@ use super::paper::Paper;
 use super::seen::{Seen, attempt};
 use super::step::{Door, Harm, Net, Who};
 use crate::program::tool;
+use crate::traffic::PATIENCE;
 use crate::world::World;
 use linkspan::NetNs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Command};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Links of others with names like ours.
 pub(super) const THEIRS: [&str; 3] = ["vethls000000001", "x1", "ls-0123456789ab"];
@@ -119,8 +120,10 @@ impl Others {
             // One that was never made is gone already.
             drop(NetNs::unpin(path(who)));
         }
+        let until = Instant::now() + PATIENCE;
         for (_, link) in seen.host_ends.iter().filter(|((whose, _), _)| *whose == who) {
             while attempt(&format!("ip link show dev {link}")).status.success() {
+                assert!(Instant::now() < until, "{link} of {who} outlives its namespace");
                 sleep(Duration::from_millis(5));
             }
         }
