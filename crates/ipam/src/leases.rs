@@ -96,8 +96,9 @@ impl Leases {
 
     /// Finds an address as [`find`](Self::find) does, but passes over leases whose owner is dead.
     ///
-    /// Whether an owner lives is asked only where an address that it has stands in the way: the wanted one, or each
-    /// of an exhausted subnet until a dead owner's is found, the lowest first. No owner is asked about twice.
+    /// Whether an owner lives is asked only where an address that it has stands in the way: the wanted one, one that is
+    /// kept for the lessee's name, or each of an exhausted subnet until a dead owner's is found, the lowest first. No
+    /// owner is asked about twice.
     ///
     /// # Errors
     ///
@@ -110,10 +111,26 @@ impl Leases {
         alive: &mut dyn FnMut(&Owner) -> bool,
     ) -> Result<IpAddr, Error> {
         let lessee = lessee.into();
+        let mut living = BTreeSet::from([lessee.owner.clone()]);
+        let dead = &mut |holder: &Owner| {
+            if living.contains(holder) {
+                return false;
+            }
+            let lives = alive(holder);
+            if lives {
+                living.insert(holder.clone());
+            }
+            !lives
+        };
+        if wanted == Wanted::Any
+            && let Some(address) = self.kept_and_had(subnet, lessee.name, dead)
+        {
+            return Ok(address);
+        }
         match self.find(subnet, lessee, wanted) {
-            Err(Error::Taken { address, owner: holder }) if !alive(&holder) => Ok(address),
+            Err(Error::Taken { address, owner: holder }) if dead(&holder) => Ok(address),
             Err(exhausted @ Error::Exhausted { .. }) => {
-                self.lowest_of_the_dead(subnet, lessee, alive).ok_or(exhausted)
+                self.lowest_of_the_dead(subnet, lessee.name, dead).ok_or(exhausted)
             }
             found => found,
         }
@@ -275,27 +292,33 @@ impl Leases {
         self.kept.of(name).find(free)
     }
 
+    /// An address that is kept for this name and that a dead owner has, where none that is kept for it is free.
+    fn kept_and_had(
+        &self,
+        subnet: &Subnet,
+        name: &Owner,
+        dead: &mut dyn FnMut(&Owner) -> bool,
+    ) -> Option<IpAddr> {
+        if self.kept_and_free(subnet, name).is_some() {
+            return None;
+        }
+        let mut kept = self.kept.of(name).filter(|address| subnet.check(*address).is_ok());
+        kept.find(|address| self.owner_of(*address).is_some_and(&mut *dead))
+    }
+
     fn lowest_of_the_dead(
         &self,
         subnet: &Subnet,
-        Lessee { owner, name }: Lessee<'_>,
-        alive: &mut dyn FnMut(&Owner) -> bool,
+        name: &Owner,
+        dead: &mut dyn FnMut(&Owner) -> bool,
     ) -> Option<IpAddr> {
-        let mut living = BTreeSet::from([owner]);
         let mut leases = self.held.within(subnet.open().first..=subnet.open().last);
-        let dead = leases.find(|(address, holder)| {
+        let found = leases.find(|(address, holder)| {
             let ours =
                 subnet.check(*address).is_ok() && self.kept_for(*address).is_none_or(|kept| kept == name);
-            if !ours || living.contains(holder) {
-                return false;
-            }
-            let lives = alive(holder);
-            if lives {
-                living.insert(holder);
-            }
-            !lives
+            ours && dead(holder)
         });
-        dead.map(|(address, _)| address)
+        found.map(|(address, _)| address)
     }
 }
 
@@ -439,6 +462,22 @@ mod tests {
         let full = leases.find_or_reclaim(&subnet, &owner("c"), Wanted::Any, alive);
         assert!(matches!(full, Err(Error::Exhausted { .. })));
         assert_eq!(asked, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_crash_costs_a_name_no_address_that_is_kept_for_it() {
+        let subnet = subnet("10.0.0.0/24");
+        let (last, next, name) = (owner("run-1"), owner("run-2"), owner("web"));
+        let mut leases = Leases::new();
+        leases.apply(&Change::Lease(at(9), last.clone()));
+        leases.apply(&Change::Keep(at(9), name.clone()));
+        let lessee = Lessee::of(&next).named(&name);
+        let found = |dead: bool| {
+            leases
+                .find_or_reclaim(&subnet, lessee, Wanted::Any, &mut |holder| !dead || *holder != last)
+                .unwrap()
+        };
+        assert_eq!((found(true), found(false)), (at(9), at(2)));
     }
 
     #[test]
@@ -594,10 +633,7 @@ mod tests {
             if let (Wanted::Any, Some((kept, _))) =
                 (wanted, self.kept.iter().find(|(_, kept)| **kept == name))
             {
-                assert!(
-                    address == *kept || self.leases.owner_of(*kept).is_some(),
-                    "{kept} was free for {name}"
-                );
+                assert_eq!(address, *kept, "it is kept for {name}");
             }
             self.leases.apply(&Change::Lease(address, run.clone()));
             self.runs.insert(who, (run, address));
