@@ -238,6 +238,22 @@ fn whoever_is_killed_the_default_network_goes_down_and_goes_on_keeping() {
 }
 
 #[test]
+fn the_lease_of_one_without_a_record_keeps_nobody_waiting() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create web --subnet 10.88.0.0/30").ok();
+        attach(&world, "a", "--network web");
+        world.linkspan("detach --keep-address a").ok();
+        attach(&world, "a", "--network web");
+        let id = world.host.find("a").unwrap().id();
+        fs::remove_file(format!("/run/linkspan/attachments/{id}")).unwrap();
+        is_refused(&try_attach(&world, "b", "--network web"), "no free address in 10.88.0.0/30");
+        world.linkspan("gc").ok();
+        assert_eq!(attach(&world, "a", "--network web"), ["10.88.0.2"]);
+    });
+}
+
+#[test]
 fn two_processes_that_keep_and_take_at_once_lose_nothing() {
     in_private(|| {
         let world = World::new(Case::USUAL);

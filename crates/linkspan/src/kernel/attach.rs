@@ -8,7 +8,7 @@ use crate::kernel::up::network_names;
 use crate::plan::{self, Firewall, NetworkPlan, Plan, RulesPlan, Spent};
 use crate::reservation::kept_as;
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
-use linkspan_ipam::{self as ipam, Lessee, Owner, Subnet, Wanted};
+use linkspan_ipam::{self as ipam, LeaseBook, Lessee, Owner, Subnet, Wanted};
 use linkspan_nat_rules::{Change, Instance, Network};
 use linkspan_netns::NetNs;
 use linkspan_records::Record;
@@ -240,8 +240,8 @@ impl Host {
                 Err(Error::Address(ipam::Error::Exhausted { .. })) => book.owners()?,
                 _ => Vec::new(),
             };
-            let dead = holders.iter().filter_map(|owner| owner.as_str().parse().ok());
-            let released = dead.map(|holder| self.release_dead(holder)).collect::<Result<Vec<_>, _>>()?;
+            let released =
+                holders.iter().map(|holder| self.end_leases(&book, holder)).collect::<Result<Vec<_>, _>>()?;
             match leased {
                 _ if released.contains(&true) => {}
                 Err(Error::Address(ipam::Error::Taken { address, owner })) => {
@@ -250,6 +250,17 @@ impl Host {
                 leased => return leased.map_err(by_name),
             }
         }
+    }
+
+    /// Ends the leases of a dead owner, and says whether it was one. Whoever tries again then meets one owner less.
+    fn end_leases(&self, book: &LeaseBook, owner: &Owner) -> Result<bool, Error> {
+        let Ok(id) = owner.as_str().parse() else { return Ok(false) };
+        let dead = self.release_dead(id)?;
+        if dead {
+            // One without a record has nothing that says where its leases are.
+            book.release_all(owner)?;
+        }
+        Ok(dead)
     }
 
     /// Says who has an address by the name that people call him.
