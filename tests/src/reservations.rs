@@ -3,14 +3,29 @@
 use crate::private::{in_private, in_private_with};
 use crate::program::Ran;
 use crate::snapshot::Snapshot;
-use crate::strace::{Effect, Fault, broken};
+use crate::strace::{Effect, Fault, broken, calls, stopped};
 use crate::world::{Case, World, with_each_firewall};
 use linkspan::{Addresses, AttachedEndpoint, Attachment, Host, IpNet, NetNs};
 use std::fs;
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::Duration;
 
 /// A network of both families.
 const WEB: &str = "network create web --subnet 10.88.0.0/24 --subnet fd88::/64";
+
+/// The calls that can change something outside of a process.
+const CHANGING: [&str; 10] = [
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlinkat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "ftruncate",
+    "sendto",
+    "sendmsg",
+];
 
 /// Attaches a namespace that is made for it, and forgets the one of that name before.
 fn try_attach(world: &World, name: &str, options: &str) -> Ran {
@@ -188,7 +203,9 @@ fn whoever_is_killed_an_address_that_is_to_be_kept_is_free_at_no_moment() {
         let world = World::new(Case::USUAL);
         world.linkspan(WEB).ok();
         let mut killed = 0;
-        for call in ["renameat", "unlinkat", "write", "fsync", "sendmsg", "ftruncate"] {
+        attach(&world, "a", "--network web");
+        let calls = calls(&world, "detach --keep-address a");
+        for call in CHANGING.into_iter().filter(|call| calls.iter().any(|made| made == call)) {
             for nth in 1.. {
                 assert_eq!(attach(&world, "a", "--network web"), ["10.88.0.2", "fd88::2"], "{call} {nth}");
                 let fault = Fault { call, effect: Effect::Killed, nth, lasting: false };
@@ -250,6 +267,37 @@ fn the_lease_of_one_without_a_record_keeps_nobody_waiting() {
         is_refused(&try_attach(&world, "b", "--network web"), "no free address in 10.88.0.0/30");
         world.linkspan("gc").ok();
         assert_eq!(attach(&world, "a", "--network web"), ["10.88.0.2"]);
+    });
+}
+
+#[test]
+fn a_release_that_stands_still_brings_nothing_back_of_a_network_that_goes() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        world.linkspan(WEB).ok();
+        attach(&world, "a", "--network web");
+        world.linkspan("detach --keep-address a").ok();
+        let release = stopped(&world, "fsync", 1, "network release web 10.88.0.2").unwrap();
+        let mut removal = world.command("network rm --force web").spawn().unwrap();
+        // Long enough for it to be done where it waits for nobody; what is asserted holds at any length.
+        sleep(Duration::from_millis(300));
+        release.goes_on().ok();
+        assert!(removal.wait().unwrap().success());
+        assert_eq!(fs::read_dir("/var/lib/linkspan/reservations").unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn drafts_of_killed_writers_go_with_a_network_and_with_gc() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        for last in ["network rm web", "gc"] {
+            world.linkspan(WEB).ok();
+            let draft = "/var/lib/linkspan/reservations/.a20d813fb52c.draft";
+            fs::write(draft, "{").unwrap();
+            world.linkspan(last).ok();
+            assert!(!fs::exists(draft).unwrap(), "{last}");
+        }
     });
 }
 

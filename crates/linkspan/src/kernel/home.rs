@@ -418,7 +418,7 @@ impl State {
 
     /// Removes what killed writers left.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
-        Ok(self.networks.sweep().map(drop)?)
+        [&self.networks, &self.reservations].iter().try_for_each(|folder| Ok(folder.sweep().map(drop)?))
     }
 
     pub(crate) fn define(&self, network: &DefinedNetwork) -> Result<(), Error> {
@@ -432,8 +432,6 @@ impl State {
             self.networks.remove(&file(&network.name))?;
             self.networks.sync()?;
         }
-        // Who was killed while he wrote it left a draft.
-        self.networks.sweep()?;
         self.forget_reservations(network.id)
     }
 
@@ -450,7 +448,7 @@ impl State {
     /// Notes which addresses of a network are kept.
     pub(crate) fn reserve(&self, network: NetworkId, reservations: &Reservations) -> Result<(), Error> {
         if reservations.is_empty() {
-            return self.forget_reservations(network);
+            return self.remove_reservations(network);
         }
         Ok(self.reservations.rewrite(&file(network), reservations, Durability::Disk)?)
     }
@@ -463,8 +461,17 @@ impl State {
         }
     }
 
-    /// Removes what is kept of a network, whatever is in its file.
+    /// Removes what is kept of a network that is no more, whatever is in its file.
     pub(crate) fn forget_reservations(&self, network: NetworkId) -> Result<(), Error> {
+        // Where nothing is kept, nobody can be at work on it who is worth being waited for.
+        if !self.keeping()?.contains(&network) {
+            return Ok(());
+        }
+        let _changing = self.lock_reservations()?;
+        self.remove_reservations(network)
+    }
+
+    fn remove_reservations(&self, network: NetworkId) -> Result<(), Error> {
         match self.reservations.remove(&file(network))? {
             true => Ok(self.reservations.sync()?),
             false => Ok(()),

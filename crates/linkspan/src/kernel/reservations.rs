@@ -32,8 +32,9 @@ impl Host {
         address: IpAddr,
     ) -> Result<Option<ContainerName>, Error> {
         self.remove(|_| {
-            let network = self.defined(network)?.id;
             let _changing = self.state.lock_reservations()?;
+            // Not before: whoever forgets the network at this moment removes what is written here.
+            let network = self.defined(network)?.id;
             let mut reservations = self.state.reservations(network)?.unwrap_or_default();
             let Some(released) = reservations.release(address) else { return Ok(None) };
             self.state.reserve(network, &reservations)?;
