@@ -4,7 +4,7 @@ use crate::ContainerName;
 use linkspan_ipam::Owner;
 use linkspan_records::Document;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -80,21 +80,25 @@ impl Reservations {
 
     /// Keeps these addresses for the container, and none that was kept for it before.
     pub(crate) fn keep(&mut self, container: &ContainerName, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.kept.retain(|_, kept| kept.container != *container);
+        let addresses: BTreeSet<_> = addresses.into_iter().map(|address| address.to_canonical()).collect();
+        // Another's hand may have written an address in its mapped form.
+        self.kept.retain(|at, kept| kept.container != *container && !addresses.contains(&at.to_canonical()));
         let kept = || Kept { container: container.clone() };
-        self.kept.extend(addresses.into_iter().map(|address| (address.to_canonical(), kept())));
+        self.kept.extend(addresses.into_iter().map(|address| (address, kept())));
     }
 
     /// Lets go of an address, and returns whom it was kept for.
     pub(crate) fn release(&mut self, address: IpAddr) -> Option<ContainerName> {
-        self.kept.remove(&address.to_canonical()).map(|kept| kept.container)
+        let is_it = |at: &IpAddr| at.to_canonical() == address.to_canonical();
+        let found: Vec<_> = self.kept.keys().copied().filter(is_it).collect();
+        found.iter().filter_map(|at| self.kept.remove(at)).map(|kept| kept.container).last()
     }
 
     /// All of them, IPv4 first.
     pub(crate) fn list(&self) -> Vec<Reservation> {
         let each = self.kept.iter();
         each.map(|(address, Kept { container })| Reservation {
-            address: *address,
+            address: address.to_canonical(),
             container: container.clone(),
         })
         .collect()
@@ -135,6 +139,19 @@ mod tests {
         assert_eq!(kept.release(at("10.0.0.4")), Some(name("a")));
         assert_eq!(kept.release(at("10.0.0.4")), None);
         assert!(!kept.is_empty());
+    }
+
+    #[test]
+    fn a_mapped_address_on_file_is_the_address_that_it_maps_to() {
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        let on_file = || serde_json::from_str(r#"{"kept":{"::ffff:10.9.0.3":{"container":"a"}}}"#).unwrap();
+        let mut kept: Reservations = on_file();
+        assert_eq!(texts(&kept), ["10.9.0.3 for `a`"]);
+        assert_eq!(kept.release(at("10.9.0.3")), Some(name("a")));
+        assert!(kept.is_empty());
+        let mut kept: Reservations = on_file();
+        kept.keep(&name("b"), [at("10.9.0.3")]);
+        assert_eq!(texts(&kept), ["10.9.0.3 for `b`"]);
     }
 
     #[test]
