@@ -168,7 +168,10 @@ fn the_default_network_goes_down_and_stays_defined_as_long_as_it_keeps_an_addres
             assert_eq!(attach(world, "a", ""), ["172.17.0.9"]);
             assert_eq!(world.host.networks().unwrap()[0].id(), id);
             world.linkspan("detach a b").ok();
-            world.linkspan("network release bridge 172.17.0.9").ok();
+            let release = "network release bridge 172.17.0.9 --json";
+            let it = "{\"address\":\"172.17.0.9\",\"container\":\"a\"}\n";
+            // The first lets the network go too.
+            assert_eq!([(); 2].map(|()| world.linkspan(release).ok()), [it, "null\n"]);
             ["a", "b"].iter().for_each(|name| NetNs::unpin(format!("/run/netns/{name}")).unwrap());
             before.assert_unchanged("the release");
         });

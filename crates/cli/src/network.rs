@@ -102,13 +102,22 @@ fn members<'a>(network: &NetworkName, attachments: &'a [Attachment]) -> Vec<Memb
 /// An address that is not kept is as good as released: doing it twice is fine.
 fn release(host: &Host, wanted: &str, ip: IpAddr, out: Output) -> Result<(), Fault> {
     let on_record = host.networks()?;
-    let network = find(&on_record, wanted)?;
+    let network = find(&on_record, wanted)?.map(Listed::of).or_else(|| built_in(wanted));
     let network = network.ok_or_else(|| Fault::NoSuchNetwork { wanted: wanted.to_owned() })?;
-    let released = host.release_address(network.name(), ip)?.map(|_| ip);
+    let address = ip.to_canonical();
+    let released = host.release_address(network.name(), address)?;
+    let released = released.map(|container| Released { address, container });
     if released.is_none() {
         note(format!("ip {ip} is not kept"));
     }
-    out.report(&released.map(|ip| format!("{ip}\n")).unwrap_or_default(), &released)
+    out.report(&released.as_ref().map(|it| format!("{}\n", it.address)).unwrap_or_default(), &released)
+}
+
+/// What `network release` says as JSON; `null` where the address was not kept.
+#[derive(Debug, Serialize)]
+struct Released {
+    address: IpAddr,
+    container: ContainerName,
 }
 
 /// Finds all before it removes the first one, and says at the end which ones are gone.

@@ -22,7 +22,8 @@ impl Host {
 
     /// Lets go of an address that is kept, and returns whom it was kept for; `None` where it was not, which is as good.
     ///
-    /// A container that has the address at this moment goes on having it.
+    /// A container that has the address at this moment goes on having it. A name that is reserved is always that of a
+    /// network: where it is not defined, as the default network that nobody is on, it keeps nothing.
     ///
     /// # Errors
     /// [`Error::NoSuchNetwork`], [`Error::Records`].
@@ -34,7 +35,10 @@ impl Host {
         self.remove(|_| {
             let _changing = self.state.lock_reservations()?;
             // Not before: whoever forgets the network at this moment removes what is written here.
-            let network = self.defined(network)?.id;
+            let network = match self.defined(network) {
+                Err(Error::NoSuchNetwork { name }) if name.is_reserved() => return Ok(None),
+                defined => defined?.id,
+            };
             let mut reservations = self.state.reservations(network)?.unwrap_or_default();
             let Some(released) = reservations.release(address) else { return Ok(None) };
             self.state.reserve(network, &reservations)?;
