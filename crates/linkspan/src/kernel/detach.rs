@@ -40,6 +40,10 @@ impl Host {
 
     /// Detaches, and says what becomes of the container's addresses.
     ///
+    /// They are kept one network after the other before anything else is done, so whoever is killed then leaves the
+    /// container attached, with addresses kept on some of its networks: detaching it once more keeps the others, and
+    /// [`release_address`](Self::release_address) lets go of them.
+    ///
     /// # Errors
     /// As [`detach`](Self::detach); and where its addresses cannot be kept, [`Error::Records`] before any change.
     pub fn detach_with(&self, id: AttachmentId, addresses: Addresses) -> Result<Detached, Error> {
@@ -82,7 +86,8 @@ impl Host {
     ///
     /// # Errors
     /// As [`detach_all`](Self::detach_all); and where their addresses cannot be kept, [`Error::Records`] before any
-    /// change.
+    /// change. Those that others are at work on come after the rest, each by itself: where only theirs cannot be kept,
+    /// they stay attached, and [`Error::LeftBehind`] names them.
     pub fn detach_all_with(&self, ids: &[AttachmentId], addresses: Addresses) -> Result<(), Error> {
         let at_work = self.remove(|_| {
             self.links(|_| Ok::<_, Error>(()))?;

@@ -52,7 +52,10 @@ impl Host {
         self.state.find(network)?.ok_or_else(|| Error::NoSuchNetwork { name: network.clone() })
     }
 
-    /// Keeps the addresses of these containers, of all or of none. Their records are locked.
+    /// Keeps the addresses of these containers, of all or, where it is refused, of none. Their records are locked, so
+    /// nobody removes their networks.
+    ///
+    /// Whoever is killed in between has kept those of some networks.
     pub(crate) fn keep_addresses<'a>(
         &self,
         attachments: impl IntoIterator<Item = &'a Attachment>,
