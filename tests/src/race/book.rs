@@ -1,6 +1,6 @@
 //! What somebody was told he has, and who may have taken it since.
 
-use super::deed::Deed;
+use super::deed::{Deed, Wish};
 use linkspan::{Attachment, IpNet};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -50,12 +50,17 @@ impl Certain {
 
     /// Whether a deed may take it away.
     fn is_in_danger_of(&self, deed: &Deed) -> bool {
-        match deed {
-            Deed::Detach { name } => self.attachment.name().as_str() == name,
-            Deed::RemoveWithAll { network } => self.networks().any(|on| on == network),
-            Deed::Vanish { netns } => self.netns == *netns,
-            _ => false,
-        }
+        takes_away(deed, self.attachment.name().as_str(), self.netns, self.networks())
+    }
+}
+
+/// Whether a deed may take away who has this name, in this namespace, on these networks.
+fn takes_away<'a>(deed: &Deed, of: &str, within: usize, mut networks: impl Iterator<Item = &'a str>) -> bool {
+    match deed {
+        Deed::Detach { name } => name == of,
+        Deed::RemoveWithAll { network } => networks.any(|on| on == network),
+        Deed::Vanish { netns } => *netns == within,
+        _ => false,
     }
 }
 
@@ -111,17 +116,11 @@ impl Book {
     }
 
     /// An attach succeeded, and is on no record: somebody must have taken it away.
-    pub(super) fn miss(&self, begun: Begun, deed: &Deed) -> Result<(), String> {
-        let may_have = |entered: &Entered| {
-            let taking = matches!(
-                entered.deed,
-                Deed::Detach { .. } | Deed::RemoveWithAll { .. } | Deed::Vanish { .. }
-            );
-            taking && entered.ended.is_none_or(|ended| ended > begun.at)
-        };
-        match self.pages().deeds.iter().any(may_have) {
+    pub(super) fn miss(&self, begun: Begun, wish: &Wish) -> Result<(), String> {
+        let networks = || wish.networks.iter().map(String::as_str);
+        match self.pages().since(begun).any(|deed| takes_away(deed, &wish.name, wish.netns, networks())) {
             true => Ok(()),
-            false => Err(format!("{deed:?} succeeded, and is on no record")),
+            false => Err(format!("{wish:?} succeeded, and is on no record")),
         }
     }
 
@@ -148,9 +147,14 @@ impl Book {
 }
 
 impl Pages {
+    /// Who was at work when a deed began, or began since.
+    fn since(&self, begun: Begun) -> impl Iterator<Item = &Deed> {
+        let at_work = move |entered: &&Entered| entered.ended.is_none_or(|ended| ended > begun.at);
+        self.deeds.iter().filter(at_work).map(|entered| &entered.deed)
+    }
+
     /// Whether somebody was at work since the attach began who may have taken it away again.
     fn may_be_gone(&self, begun: Begun, certain: &Certain) -> bool {
-        let since = self.deeds.iter().filter(|entered| entered.ended.is_none_or(|ended| ended > begun.at));
-        since.into_iter().any(|entered| certain.is_in_danger_of(&entered.deed))
+        self.since(begun).any(|deed| certain.is_in_danger_of(deed))
     }
 }

@@ -101,7 +101,7 @@ impl Crowd<'_> {
         let judged = outcome.and_then(|outcome| match (outcome, deed) {
             (Outcome::Done(Some(id)), Deed::Attach(wish)) => match self.world.host.attachment(id) {
                 Ok(Some(attachment)) => self.book.enter(begun, attachment, wish.netns),
-                Ok(None) => self.book.miss(begun, deed),
+                Ok(None) => self.book.miss(begun, wish),
                 Err(error) => Err(format!("{deed:?}: {error:?}")),
             },
             (Outcome::Done(_), Deed::Remove { network }) => self.book.was_unused(begun, network),
