@@ -20,19 +20,29 @@ const WORKERS: usize = 16;
 const ATTEMPTS: usize = 15;
 
 /// Some of those who are refused, and why that is as it should be.
-const REFUSALS: [&str; 10] = [
+const REFUSALS: [&str; 9] = [
     "is taken by",
     "is published by",
     "attached already",
     "there is no network",
     "there is no container",
-    "exists",
     "is in use by",
     "is given twice",
     // Between the end of one and the next at its path.
     "cannot open network namespace",
     "is not a network namespace",
 ];
+
+/// Whether somebody may be refused for this reason.
+fn is_as_it_should_be(why: &str) -> bool {
+    REFUSALS.iter().any(|refusal| why.contains(refusal)) || says_that_a_network_exists(why)
+}
+
+/// In the words of linkspan; the kernel's `File exists` is none of them.
+fn says_that_a_network_exists(why: &str) -> bool {
+    let named = why.split_once("network `net-").map(|(_, named)| named);
+    named.is_some_and(|named| named.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("` exists"))
+}
 
 /// Some workers on one host.
 pub(super) struct Crowd<'a> {
@@ -105,7 +115,7 @@ impl Crowd<'_> {
                 Err(error) => Err(format!("{deed:?}: {error:?}")),
             },
             (Outcome::Done(_), Deed::Remove { network }) => self.book.was_unused(begun, network),
-            (Outcome::Refused(why), _) if !REFUSALS.iter().any(|refusal| why.contains(refusal)) => {
+            (Outcome::Refused(why), _) if !is_as_it_should_be(&why) => {
                 Err(format!("{deed:?} is refused: {why}"))
             }
             _ => Ok(()),
