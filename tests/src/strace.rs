@@ -1,6 +1,6 @@
 //! Breaks system calls of the unmodified command, one at a time.
 
-use crate::program::{Ran, run, signal};
+use crate::program::{Ran, run, run_within, signal};
 use crate::world::World;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -81,13 +81,19 @@ pub(crate) fn calls(world: &World, line: &str) -> BTreeMap<String, usize> {
 }
 
 fn traced(world: &World, options: &[&str], line: &str) -> Ran {
-    run(&mut tracing(world, options, line))
+    run(&mut tracing(world, TRACE, options, line))
 }
 
-fn tracing(world: &World, options: &[&str], line: &str) -> Command {
+/// Runs the command with this fault, also beside others in one world; whether it reached the fault, its end says.
+pub(crate) fn broken_among_others(world: &World, fault: Fault, line: &str, patience: Duration) -> Ran {
+    let options = ["-e", &format!("inject={fault}"), "-e", &format!("trace={}", fault.call)];
+    run_within(&mut tracing(world, "/dev/null", &options, line), patience)
+}
+
+fn tracing(world: &World, trace: &str, options: &[&str], line: &str) -> Command {
     let command = world.command(line);
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-q", "-o", TRACE]).args(options);
+    strace.args(["-f", "-q", "-o", trace]).args(options);
     strace.arg(command.get_program()).args(command.get_args());
     strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace
@@ -102,7 +108,7 @@ pub(crate) struct Stopped {
 /// Starts the command and stops it after one system call; `None` where it comes to its end without reaching it.
 pub(crate) fn stopped(world: &World, call: &str, nth: usize, line: &str) -> Option<Stopped> {
     let inject = format!("inject={call}:signal=STOP:when={nth}");
-    let mut command = tracing(world, &["-e", &inject, "-e", &format!("trace={call}")], line);
+    let mut command = tracing(world, TRACE, &["-e", &inject, "-e", &format!("trace={call}")], line);
     let mut strace =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     loop {

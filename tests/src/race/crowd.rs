@@ -10,11 +10,14 @@ use crate::snapshot::Snapshot;
 use crate::world::{Family, World};
 use linkspan::{AttachmentId, NetNs};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// How many work at the same time.
 const WORKERS: usize = 16;
+
+/// How those are counted who were killed at work.
+const KILLED: &str = "killed";
 
 /// How often one is asked who is there: who was taken away in the middle of a question never answers it.
 const ATTEMPTS: usize = 15;
@@ -54,8 +57,9 @@ pub(super) struct Crowd<'a> {
     tally: Mutex<BTreeMap<&'static str, usize>>,
 }
 
-/// Lets sixteen workers do so many things each, and looks at what came of it. They take turns with the doers.
-pub(super) fn crowd<'a>(world: &'a World, doers: Vec<Doer<'a>>, deeds: usize, seed: u64) {
+/// Lets sixteen workers do so many things each, and looks at what came of it. They take turns with the doers. It
+/// returns how many were killed at work.
+pub(super) fn crowd<'a>(world: &'a World, doers: Vec<Doer<'a>>, deeds: usize, seed: u64) -> usize {
     println!("{WORKERS} times {deeds} deeds with {}, seed {seed}", world.case);
     // The first pin makes the folder that it is in a mount, which stays.
     drop(Place::make(0));
@@ -80,8 +84,10 @@ pub(super) fn crowd<'a>(world: &'a World, doers: Vec<Doer<'a>>, deeds: usize, se
     let wrong = crowd.wrong.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
     assert!(wrong.is_empty(), "seed {seed}:\n{wrong}");
     crowd.settle();
+    let killed = crowd.tally().get(KILLED).copied().unwrap_or_default();
     crowd.leave();
     before.assert_unchanged(&format!("everybody left, seed {seed}"));
+    killed
 }
 
 impl Crowd<'_> {
@@ -129,10 +135,15 @@ impl Crowd<'_> {
             Ok(Outcome::Done(Some(_))) => "attached",
             Ok(Outcome::Done(None)) => "done",
             Ok(Outcome::Refused(_)) => "refused",
-            Ok(Outcome::Killed) => "killed",
+            Ok(Outcome::Killed) => KILLED,
+            Ok(Outcome::Spared) => "spared",
             Err(_) => "wrong",
         };
-        *self.tally.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+        *self.tally().entry(what).or_default() += 1;
+    }
+
+    fn tally(&self) -> MutexGuard<'_, BTreeMap<&'static str, usize>> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask_somebody(&self, dice: &mut Dice) -> Result<(), String> {
@@ -184,7 +195,7 @@ impl Crowd<'_> {
             }
         }
         let certain = self.book.certain();
-        println!("{:?}; {} are there for certain", self.tally, certain.len());
+        println!("{:?}; {} are there for certain", self.tally(), certain.len());
         certain.iter().for_each(|certain| self.ask(certain).unwrap());
         self.said("gc");
         assert_eq!(self.said("reconcile"), "the host is as the records say\n");

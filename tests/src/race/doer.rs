@@ -3,15 +3,20 @@
 use super::crowd::id;
 use super::deed::{Deed, Wish, path, subnet};
 use crate::dice::Dice;
+use crate::private::lacks;
 use crate::program::run_within;
+use crate::strace::{Effect, Fault, broken_among_others};
 use crate::world::{World, container};
 use linkspan::{AttachmentId, Container, Endpoint, Error, Host, Mode, NetNs, Network, Publish};
-use std::process::{Command, Stdio};
-use std::thread::sleep;
 use std::time::Duration;
 
 /// Minutes: whoever takes so long waits for ever.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The calls at which a command is killed: what changes files, or asks the kernel to change something.
+const CHANGING: [&str; 5] = ["ftruncate", "renameat", "sendto", "unlinkat", "write"];
+/// The last of one name at which it is; few commands make more.
+const LAST: usize = 10;
 
 /// One way to do it.
 pub(super) enum Doer<'a> {
@@ -25,6 +30,8 @@ pub(super) enum Outcome {
     Done(Option<AttachmentId>),
     Refused(String),
     Killed,
+    /// It, or a program that it started, was to be killed at a call to which it did not come.
+    Spared,
 }
 
 impl Doer<'_> {
@@ -32,35 +39,46 @@ impl Doer<'_> {
         match self {
             Self::Host(host) => match on(host, deed) {
                 Ok(id) => Ok(Outcome::Done(id)),
-                Err(refused) if refused.left_behind().is_empty() => Ok(Outcome::Refused(chain(&refused))),
-                Err(refused) => Err(format!("{deed:?}: {refused:?}")),
+                Err(refused) => {
+                    match refused.left_behind().is_empty() || is_overtaken(deed, &chain(&refused)) {
+                        true => Ok(Outcome::Refused(chain(&refused))),
+                        false => Err(format!("{deed:?}: {refused:?}")),
+                    }
+                }
             },
             Self::Commands(world) => {
                 let line = deed.line().expect("what is no command is done elsewhere");
-                let killed = deed.changes() && dice.happens(8);
-                let after = killed.then(|| Duration::from_micros(dice.roll() % 30_000));
-                after.map_or_else(|| ended(world, &line), |after| killed_after(world.command(&line), after))
+                let killed = deed.changes() && dice.happens(8) && lacks(&["strace"]).is_none();
+                if killed { killed_at(world, at_work(dice), &line) } else { ended(world, deed, &line) }
             }
         }
     }
 }
 
-fn ended(world: &World, line: &str) -> Result<Outcome, String> {
+/// Whether others came to a network while all who were there were removed: it stays for them, and those are off it.
+fn is_overtaken(deed: &Deed, why: &str) -> bool {
+    matches!(deed, Deed::RemoveWithAll { .. }) && why.contains("is in use by")
+}
+
+fn ended(world: &World, deed: &Deed, line: &str) -> Result<Outcome, String> {
     let ran = run_within(&mut world.command(line), PATIENCE);
     match ran.code() {
         Some(0) => Ok(Outcome::Done(id(&ran.out))),
         Some(1 | 125) => Ok(Outcome::Refused(ran.err)),
+        Some(3) if is_overtaken(deed, &ran.err) => Ok(Outcome::Refused(ran.err)),
         _ => Err(format!("{line}: {ran}")),
     }
 }
 
-fn killed_after(mut command: Command, after: Duration) -> Result<Outcome, String> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    sleep(after);
-    // One that has ended is not there to be killed, but was not waited for: its number is no other's.
-    child.kill().unwrap();
-    child.wait().unwrap();
-    Ok(Outcome::Killed)
+/// Kills a command in the midst of its work.
+fn at_work(dice: &mut Dice) -> Fault {
+    let (call, nth) = (dice.pick(&CHANGING), 1 + dice.below(LAST));
+    Fault { call, effect: Effect::Killed, nth, lasting: false }
+}
+
+fn killed_at(world: &World, fault: Fault, line: &str) -> Result<Outcome, String> {
+    let ran = broken_among_others(world, fault, line, PATIENCE);
+    Ok(if ran.code().is_none() { Outcome::Killed } else { Outcome::Spared })
 }
 
 fn on(host: &Host, deed: &Deed) -> Result<Option<AttachmentId>, Error> {
