@@ -89,9 +89,15 @@ impl Reservations {
 
     /// Lets go of an address, and returns whom it was kept for.
     pub(crate) fn release(&mut self, address: IpAddr) -> Option<ContainerName> {
-        let is_it = |at: &IpAddr| at.to_canonical() == address.to_canonical();
-        let found: Vec<_> = self.kept.keys().copied().filter(is_it).collect();
-        found.iter().filter_map(|at| self.kept.remove(at)).map(|kept| kept.container).last()
+        let mut released = None;
+        self.kept.retain(|at, kept| {
+            let stays = at.to_canonical() != address.to_canonical();
+            if !stays {
+                released = Some(kept.container.clone());
+            }
+            stays
+        });
+        released
     }
 
     /// All of them, IPv4 first.
