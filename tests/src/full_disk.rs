@@ -90,12 +90,12 @@ fn nothing_is_changed_where_a_folder_is_read_only() {
             _ => vec![MAKING[0], MAKING[2], "detach --keep-address a", "network rm --force web", "gc"],
         };
         for (number, folder) in FOLDERS.into_iter().enumerate() {
-            tool(&format!("mount -o remount,ro {folder}"));
+            tool(&format!("mount -o remount,bind,ro {folder}"));
             are_refused(&world, &changing(number), folder, "Read-only file system");
             for line in ["ps", "network ls"] {
                 world.linkspan(line).ok();
             }
-            tool(&format!("mount -o remount,rw {folder}"));
+            tool(&format!("mount -o remount,bind,rw {folder}"));
         }
     });
 }

@@ -180,7 +180,7 @@ pub(crate) fn answered(world: &World, line: &str) -> u64 {
 pub(crate) fn inherited(world: &World, line: &str) -> Vec<String> {
     const MAKING: &str = "trace=execve,open,openat,openat2,creat,socket,socketpair,accept,accept4,pipe,pipe2,dup,dup2,dup3,\
                           memfd_create,eventfd2,epoll_create1,inotify_init1,timerfd_create,signalfd4,fcntl";
-    let trace = trace(world, &["-e", MAKING], line);
+    let trace = joined(&trace(world, &["-e", MAKING], line));
     // What a program that it starts makes is that program's own.
     let process = |line: &str| line.split_whitespace().next().map(str::to_owned);
     let begins = |line: &&str| line.contains(" execve(");
@@ -192,6 +192,24 @@ pub(crate) fn inherited(world: &World, line: &str) -> Vec<String> {
     };
     let inherited = |line: &&str| is_own(line) && makes(line) && !line.contains("CLOEXEC");
     trace.lines().filter(inherited).map(str::to_owned).collect()
+}
+
+/// A trace in which no other thread comes between a call and what it returns.
+fn joined(trace: &str) -> String {
+    let mut begun = BTreeMap::new();
+    let mut whole = String::new();
+    for line in trace.lines() {
+        let thread = line.split_whitespace().next().unwrap_or_default();
+        if let Some(call) = line.strip_suffix("<unfinished ...>") {
+            begun.insert(thread, call);
+            continue;
+        }
+        match line.split_once(" resumed>").and_then(|(_, rest)| Some((begun.remove(thread)?, rest))) {
+            Some((call, rest)) => whole.extend([call, rest, "\n"]),
+            None => whole.extend([line, "\n"]),
+        }
+    }
+    whole
 }
 
 /// The calls with which a command that is refused opens this file.

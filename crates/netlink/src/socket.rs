@@ -85,13 +85,14 @@ impl Socket {
     /// # Errors
     /// [`Error::Enter`] where the namespace cannot be entered, [`Error::Open`].
     pub fn open_in(namespace: BorrowedFd<'_>, family: Family) -> Result<Self, Error> {
-        if is_here(namespace) {
-            return Self::open(family);
-        }
         let open = || {
             setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|e| Error::Enter(e.into()))?;
             Self::open(family)
         };
+        if is_here(namespace) {
+            // Entering where one is moves nothing, and tells at once who may not.
+            return open();
+        }
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().spawn_scoped(scope, open).map_err(Error::Enter)?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -40,8 +40,9 @@ impl Doer<'_> {
             Self::Host(host) => match on(host, deed) {
                 Ok(id) => Ok(Outcome::Done(id)),
                 Err(refused) => {
-                    match refused.left_behind().is_empty() || is_overtaken(deed, &chain(&refused)) {
-                        true => Ok(Outcome::Refused(chain(&refused))),
+                    let left: Vec<_> = refused.left_behind().iter().map(|left| chain(&left.source)).collect();
+                    match left.iter().all(|why| is_overtaken(deed, why)) {
+                        true => Ok(Outcome::Refused(chain(&refused) + &left.join(", "))),
                         false => Err(format!("{deed:?}: {refused:?}")),
                     }
                 }
