@@ -20,16 +20,17 @@ struct Running {
 }
 
 impl Running {
-    /// Starts it with signals as a shell has them: a test that a shell runs in the background ignores SIGINT.
+    /// Starts it with signals as a shell has them: a test in the background of a shell ignores SIGINT, and one that
+    /// outlives its terminal SIGHUP.
     fn start(world: &World, line: &str) -> Self {
         let mut command = Command::new("env");
-        command.arg("--default-signal=INT").arg(path_of_linkspan()).args(words(line));
+        command.arg("--default-signal=HUP,INT").arg(path_of_linkspan()).args(words(line));
         Self::spawn(world, command)
     }
 
     /// Starts it in the foreground of a terminal, whose keyboard is the standard input.
     fn start_in_terminal(world: &World, line: &str) -> Self {
-        let command = format!("exec env --default-signal=INT {} {line}", path_of_linkspan().display());
+        let command = format!("exec env --default-signal=HUP,INT {} {line}", path_of_linkspan().display());
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"]);
         Self::spawn(world, script)
