@@ -1,7 +1,7 @@
 //! Whatever system call of whatever operation is refused or is the last one, the host is as before, or the
 //! operation is done, or what stayed is told and goes.
 //!
-//! `operations` is the table of what the command does, `errnos` of what a system call may come back with, `judge`
+//! `operations` is the table of what the command does, `ways` of what a system call may come back with, `judge`
 //! compares the host with what it was and with what it has to become. None of them knows what an operation does, so a
 //! step that is added is broken with the others.
 //!
@@ -9,15 +9,15 @@
 //! tests one of many, other ones with another `LINKSPAN_SEED=NUMBER`. `LINKSPAN_OPERATION=WORDS` takes the operations
 //! with these words in their names alone.
 
-mod errnos;
 mod ground;
 mod judge;
 mod operations;
 mod sweep;
+mod ways;
 
+use crate::calls::is_known;
 use crate::private::in_private_with;
 use crate::strace::calls;
-use errnos::Way;
 use ground::Ground;
 use linkspan::Firewall;
 use operations::{OPERATIONS, Operation};
@@ -41,7 +41,7 @@ fn every_system_call_of_every_operation_can_be_broken() {
             let ground = Ground::new(firewall);
             (operation.prepare)(&ground);
             let calls = calls(&ground.world, operation.line);
-            let unknown: Vec<_> = calls.keys().filter(|call| !Way::is_known(call)).collect();
+            let unknown: Vec<_> = calls.keys().filter(|call| !is_known(call)).collect();
             assert!(unknown.is_empty(), "{firewall}: {}: {unknown:?}", operation.name);
         };
         for firewall in [Firewall::Nftables, Firewall::Iptables] {

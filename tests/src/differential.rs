@@ -13,14 +13,13 @@ mod trial;
 mod witness;
 
 use crate::dice::Dice;
-use crate::length::length;
+use crate::length::{length, number};
 use crate::private::{in_private_with, lacks};
 use crate::snapshot::Snapshot;
 use crate::traffic::{DOUBT, PATIENCE};
 use crate::world::Case;
 use known::{KNOWN, KnownHost};
 use questions::Asked;
-use std::env;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -104,10 +103,6 @@ fn compare_all<T: Sync>(hosts: &[T], compare: impl Fn(&T) -> Compared + Sync) {
 /// With the host before each difference.
 fn told(case: Case, topology: &Topology, (tally, differences): Compared) -> Compared {
     (tally, differences.iter().map(|difference| format!("{case}\n{topology}{difference}")).collect())
-}
-
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 /// Runs on a thread of its own, which ends with the host that it moved to.

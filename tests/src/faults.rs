@@ -1,5 +1,6 @@
 //! A refusal of any system call leaves the host as it was, or is told; and so does a kill.
 
+use crate::calls::{CHANGING, LASTING, REFUSALS, SWALLOWED, is_known};
 use crate::private::in_private_with;
 use crate::program::Ran;
 use crate::snapshot::Snapshot;
@@ -8,7 +9,6 @@ use crate::traffic::{Question, serve};
 use crate::world::{Case, Family, World};
 use linkspan::{Error, Firewall, NetNs, Protocol};
 use std::cell::Cell;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::thread;
@@ -18,104 +18,6 @@ const WORKERS: usize = 4;
 
 const ATTACH: &str = "attach web --netns /run/netns/web -p 8080:80";
 const DETACH: &str = "detach web";
-
-/// How each system call may be refused.
-const REFUSALS: [(&str, &str); 51] = [
-    ("access", "EACCES"),
-    ("bind", "EADDRINUSE"),
-    ("chdir", "EACCES"),
-    ("clone", "EAGAIN"),
-    ("clone3", "EAGAIN"),
-    ("connect", "ECONNREFUSED"),
-    ("dup2", "EMFILE"),
-    ("execve", "EACCES"),
-    ("fcntl", "EINVAL"),
-    ("flock", "ENOLCK"),
-    ("fstatfs", "EIO"),
-    ("fsync", "EIO"),
-    ("ftruncate", "EIO"),
-    ("getdents64", "EIO"),
-    ("getpeername", "ENOTCONN"),
-    ("getrandom", "ENOSYS"),
-    ("getsockname", "ENOBUFS"),
-    ("getsockopt", "ENOPROTOOPT"),
-    ("ioctl", "EIO"),
-    ("lseek", "EINVAL"),
-    ("memfd_create", "EMFILE"),
-    ("mkdir", "ENOSPC"),
-    ("mkdirat", "ENOSPC"),
-    ("mount", "EPERM"),
-    ("newfstatat", "EACCES"),
-    ("openat", "EMFILE"),
-    ("pidfd_open", "EMFILE"),
-    ("pipe2", "EMFILE"),
-    ("poll", "ENOMEM"),
-    ("prctl", "EPERM"),
-    ("pread64", "EIO"),
-    ("prlimit64", "EPERM"),
-    ("pselect6", "ENOMEM"),
-    ("pwrite64", "ENOSPC"),
-    ("read", "EIO"),
-    ("readlink", "EACCES"),
-    ("recvfrom", "ENOBUFS"),
-    ("recvmsg", "ENOBUFS"),
-    ("renameat", "ENOSPC"),
-    ("renameat2", "ENOSPC"),
-    ("sendmsg", "ENOBUFS"),
-    ("sendto", "ENOBUFS"),
-    ("setns", "EPERM"),
-    ("setsockopt", "ENOPROTOOPT"),
-    ("socket", "EMFILE"),
-    ("statx", "EACCES"),
-    ("umount2", "EBUSY"),
-    ("unlink", "EBUSY"),
-    ("unlinkat", "EBUSY"),
-    ("wait4", "ECHILD"),
-    ("write", "ENOSPC"),
-];
-
-/// Calls that are not refused here: the kernel cannot refuse them, or they are how the C library and the
-/// runtime begin and end a process and a thread and get memory, before and after any work of ours.
-/// A `close` that returns an error has closed all the same, which cannot be played.
-const BEYOND: [&str; 33] = [
-    "arch_prctl",
-    "brk",
-    "close",
-    "exit",
-    "exit_group",
-    "futex",
-    "getegid",
-    "geteuid",
-    "getgid",
-    "getpgrp",
-    "getpid",
-    "getppid",
-    "getsid",
-    "gettid",
-    "getuid",
-    "madvise",
-    "mmap",
-    "mprotect",
-    "mremap",
-    "munmap",
-    "restart_syscall",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sched_getaffinity",
-    "sched_yield",
-    "set_robust_list",
-    "set_tid_address",
-    "sigaltstack",
-    "sysinfo",
-    "umask",
-    "uname",
-];
-
-/// A socket that is refused to `iptables-save` makes it leave out a table, say nothing, and exit with 0: what it
-/// lists is then not what there is, whoever reads it.
-const SWALLOWED: &str = "socket";
 
 /// Calls that only look: with nftables they are all broken, and with iptables, whose own programs make
 /// hundreds more of them, they would take minutes to say the same.
@@ -135,34 +37,6 @@ const READING: [&str; 15] = [
     "readlink",
     "setsockopt",
     "statx",
-];
-
-/// What fails once and goes on failing: a full disk, no memory for messages, no descriptors, no rights.
-const LASTING: [(&str, &str); 8] = [
-    ("clone3", "EAGAIN"),
-    ("openat", "EMFILE"),
-    ("renameat", "ENOSPC"),
-    ("sendto", "ENOBUFS"),
-    ("setns", "EPERM"),
-    ("socket", "EMFILE"),
-    ("unlinkat", "EROFS"),
-    ("write", "ENOSPC"),
-];
-
-/// The calls of attach and detach that change anything outside the process.
-const CHANGING: [&str; 12] = [
-    "flock",
-    "fsync",
-    "ftruncate",
-    "ioctl",
-    "mkdirat",
-    "openat",
-    "renameat",
-    "renameat2",
-    "sendto",
-    "unlinkat",
-    "write",
-    "exit_group",
 ];
 
 /// A world whose container waits to be attached, and what its host looks like till then.
@@ -328,14 +202,18 @@ impl Sweep {
     }
 }
 
-/// What is refused where iptables carries the rules.
-fn refusals_with_iptables() -> Vec<(&'static str, Effect)> {
-    refusals(&[&READING[..], &[SWALLOWED]].concat())
+/// The likeliest refusal of each call.
+fn refusals() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REFUSALS.iter().map(|(call, errors)| (*call, errors[0]))
 }
 
-fn refusals(but_for: &[&str]) -> Vec<(&'static str, Effect)> {
-    let each = REFUSALS.into_iter().filter(|(call, _)| !but_for.contains(call));
-    each.map(|(call, error)| (call, Effect::Refused(error))).collect()
+fn effects(refusals: impl Iterator<Item = (&'static str, &'static str)>) -> Vec<(&'static str, Effect)> {
+    refusals.map(|(call, error)| (call, Effect::Refused(error))).collect()
+}
+
+/// What is refused where iptables carries the rules.
+fn refusals_with_iptables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    refusals().filter(|refusal| !READING.contains(&refusal.0) && !SWALLOWED.contains(refusal))
 }
 
 #[test]
@@ -345,11 +223,9 @@ fn every_system_call_of_attach_and_detach_is_broken_somewhere() {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     let bench = Bench::new(firewall);
-                    let known: BTreeSet<_> =
-                        REFUSALS.map(|(call, _)| call).into_iter().chain(BEYOND).collect();
                     for line in [ATTACH, DETACH] {
                         let calls = calls(&bench.world, line);
-                        let unknown: Vec<_> = calls.keys().filter(|c| !known.contains(c.as_str())).collect();
+                        let unknown: Vec<_> = calls.keys().filter(|c| !is_known(c)).collect();
                         assert!(unknown.is_empty(), "{firewall}: {line}: {unknown:?}");
                     }
                 });
@@ -361,7 +237,8 @@ fn every_system_call_of_attach_and_detach_is_broken_somewhere() {
 #[test]
 fn an_attach_that_is_refused_anything_leaves_the_host_as_it_was_with_nftables() {
     in_private_with(&["strace"], || {
-        Sweep { firewall: Firewall::Nftables, attach: true, effects: refusals(&[]), lasting: false }.run();
+        Sweep { firewall: Firewall::Nftables, attach: true, effects: effects(refusals()), lasting: false }
+            .run();
     });
 }
 
@@ -371,7 +248,7 @@ fn an_attach_that_is_refused_anything_leaves_the_host_as_it_was_with_iptables() 
         Sweep {
             firewall: Firewall::Iptables,
             attach: true,
-            effects: refusals_with_iptables(),
+            effects: effects(refusals_with_iptables()),
             lasting: false,
         }
         .run();
@@ -381,7 +258,8 @@ fn an_attach_that_is_refused_anything_leaves_the_host_as_it_was_with_iptables() 
 #[test]
 fn a_detach_that_is_refused_anything_is_whole_or_told_with_nftables() {
     in_private_with(&["strace"], || {
-        Sweep { firewall: Firewall::Nftables, attach: false, effects: refusals(&[]), lasting: false }.run();
+        Sweep { firewall: Firewall::Nftables, attach: false, effects: effects(refusals()), lasting: false }
+            .run();
     });
 }
 
@@ -391,7 +269,7 @@ fn a_detach_that_is_refused_anything_is_whole_or_told_with_iptables() {
         Sweep {
             firewall: Firewall::Iptables,
             attach: false,
-            effects: refusals_with_iptables(),
+            effects: effects(refusals_with_iptables()),
             lasting: false,
         }
         .run();
@@ -401,7 +279,7 @@ fn a_detach_that_is_refused_anything_is_whole_or_told_with_iptables() {
 #[test]
 fn what_goes_wrong_for_good_while_attaching_is_told() {
     in_private_with(&["strace"], || {
-        let effects = LASTING.map(|(call, error)| (call, Effect::Refused(error))).to_vec();
+        let effects = effects(LASTING.into_iter());
         Sweep { firewall: Firewall::Nftables, attach: true, effects, lasting: true }.run();
     });
 }
@@ -409,7 +287,7 @@ fn what_goes_wrong_for_good_while_attaching_is_told() {
 #[test]
 fn what_goes_wrong_for_good_while_detaching_is_told() {
     in_private_with(&["strace"], || {
-        let effects = LASTING.map(|(call, error)| (call, Effect::Refused(error))).to_vec();
+        let effects = effects(LASTING.into_iter());
         Sweep { firewall: Firewall::Nftables, attach: false, effects, lasting: true }.run();
     });
 }

@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod dice;
 #[cfg(test)]
 mod length;

@@ -20,7 +20,7 @@ mod seen;
 mod step;
 mod ways;
 
-use crate::length::length;
+use crate::length::{length, number};
 use crate::private::in_private_with;
 use crate::world::Case;
 use drawn::Drawn;
@@ -29,7 +29,6 @@ use known::KNOWN;
 use paper::Paper;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
-use std::env;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,8 +131,4 @@ fn apart(paper: Paper, steps: Vec<Step>, reached: Option<Arc<AtomicUsize>>) -> R
         Ok(text) => *text,
         Err(_) => "it ended without a word".to_owned(),
     })
-}
-
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }

@@ -1,9 +1,9 @@
 //! Every operation, broken at every system call in every way.
 
-use super::errnos::Way;
 use super::judge::Bench;
 use super::operations::{OPERATIONS, Operation};
-use crate::length::length;
+use super::ways::Way;
+use crate::length::{length, number};
 use crate::strace::Fault;
 use linkspan::Firewall;
 use std::env;
@@ -73,10 +73,6 @@ pub(super) fn sweep(firewall: Firewall) {
     println!("{broken} system calls broken with {firewall}: LINKSPAN_SEED={seed} LINKSPAN_STRIDE={stride}");
     assert!(broken > 0, "nothing was broken");
     assert!(wrong.is_empty(), "{} of {broken} went wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok()?.parse().ok()
 }
 
 /// A number that looks like any other and is the same for the same thing.

@@ -2,26 +2,11 @@
 
 use super::paper::Paper;
 use super::step::{At, Deed, Door, Doors, Harm, Net, On, Step, Who};
+use crate::calls::CHANGING;
 use crate::world::Case;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, prop_oneof};
 use proptest::sample::select;
 use proptest_state_machine::ReferenceStateMachine;
-
-/// The calls that change anything outside the process.
-const CALLS: [&str; 12] = [
-    "flock",
-    "fsync",
-    "ftruncate",
-    "ioctl",
-    "mkdirat",
-    "openat",
-    "renameat",
-    "renameat2",
-    "sendto",
-    "unlinkat",
-    "write",
-    "exit_group",
-];
 
 /// What can be done to a network, and to a container; a namespace that ends is the most usual.
 const OF_NET: [fn(Net) -> Harm; 5] =
@@ -58,7 +43,7 @@ impl ReferenceStateMachine for Drawn {
             let mended = Just(Step::Do(Deed::Reconcile));
             return prop_oneof![3 => mended, 2 => attach(paper).prop_map(Step::Do)].boxed();
         }
-        let at = (select(&CALLS[..]), 1..14_usize).prop_map(|(call, nth)| At(call, nth));
+        let at = (select(&CHANGING[..]), 1..14_usize).prop_map(|(call, nth)| At(call, nth));
         prop_oneof![
             12 => deed(paper).prop_map(Step::Do),
             4 => (deed(paper), at).prop_map(|(deed, at)| Step::Kill(deed, at)),

@@ -1,11 +1,8 @@
-//! How the kernel refuses each system call.
-
-use crate::strace::Effect;
-use linkspan::Firewall;
+//! The system calls of the command and of the programs that it starts, and how the kernel refuses each.
 
 /// The errors that a call may well come back with, the likeliest first.
 #[rustfmt::skip]
-const REFUSALS: [(&str, &[&str]); 58] = [
+pub(crate) const REFUSALS: [(&str, &[&str]); 58] = [
     ("access", &["EACCES", "ENOENT"]),
     ("bind", &["EADDRINUSE", "EPERM", "ENOMEM"]),
     ("chdir", &["EACCES", "ENOENT"]),
@@ -69,7 +66,7 @@ const REFUSALS: [(&str, &[&str]); 58] = [
 /// Calls that are not refused here: the kernel cannot refuse them, or they are how the C library and the
 /// runtime begin and end a process and a thread and get memory, before and after any work of ours.
 /// A `close` that returns an error has closed all the same, which cannot be played.
-const BEYOND: [&str; 33] = [
+pub(crate) const BEYOND: [&str; 33] = [
     "arch_prctl",
     "brk",
     "close",
@@ -106,7 +103,7 @@ const BEYOND: [&str; 33] = [
 ];
 
 /// What fails once and goes on failing: a full disk, no memory for messages, no descriptors, no rights.
-const LASTING: [(&str, &str); 8] = [
+pub(crate) const LASTING: [(&str, &str); 8] = [
     ("clone3", "EAGAIN"),
     ("openat", "EMFILE"),
     ("renameat", "ENOSPC"),
@@ -117,9 +114,25 @@ const LASTING: [(&str, &str); 8] = [
     ("write", "ENOSPC"),
 ];
 
+/// The calls of attach and detach that change anything outside the process, and how it ends.
+pub(crate) const CHANGING: [&str; 12] = [
+    "flock",
+    "fsync",
+    "ftruncate",
+    "ioctl",
+    "mkdirat",
+    "openat",
+    "renameat",
+    "renameat2",
+    "sendto",
+    "unlinkat",
+    "write",
+    "exit_group",
+];
+
 /// A refusal that `iptables-save` does not tell of: it leaves out a table, or all, and exits with 0. What it lists is
 /// then not what there is, whoever reads it.
-const SWALLOWED: [(&str, &str); 5] = [
+pub(crate) const SWALLOWED: [(&str, &str); 5] = [
     ("socket", "EMFILE"),
     ("socket", "EPERM"),
     ("socket", "ENOBUFS"),
@@ -127,36 +140,7 @@ const SWALLOWED: [(&str, &str); 5] = [
     ("recvmsg", "EINTR"),
 ];
 
-/// One way in which the calls of one name go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Way {
-    pub(super) call: &'static str,
-    pub(super) effect: Effect,
-    /// From one call on, and not at one alone.
-    pub(super) lasting: bool,
-}
-
-impl Way {
-    /// Every way there is, in a fixed order.
-    pub(super) fn all() -> Vec<Self> {
-        let refusals = REFUSALS.iter().flat_map(|(call, errors)| {
-            errors.iter().map(|error| Self { call, effect: Effect::Refused(error), lasting: false })
-        });
-        let lasting =
-            LASTING.map(|(call, error)| Self { call, effect: Effect::Refused(error), lasting: true });
-        let names = REFUSALS.iter().map(|(call, _)| *call).chain(BEYOND);
-        let kills = names.map(|call| Self { call, effect: Effect::Killed, lasting: false });
-        refusals.chain(lasting).chain(kills).collect()
-    }
-
-    /// Whether it can be told where this firewall carries the rules.
-    pub(super) fn is_told_with(self, firewall: Firewall) -> bool {
-        let swallowed = |(call, error)| self.call == call && self.effect == Effect::Refused(error);
-        firewall != Firewall::Iptables || !SWALLOWED.into_iter().any(swallowed)
-    }
-
-    /// Whether this call is known, be it as one that is not refused.
-    pub(super) fn is_known(call: &str) -> bool {
-        REFUSALS.iter().any(|(known, _)| *known == call) || BEYOND.contains(&call)
-    }
+/// Whether this call is known, be it as one that is not refused.
+pub(crate) fn is_known(call: &str) -> bool {
+    REFUSALS.iter().any(|(known, _)| *known == call) || BEYOND.contains(&call)
 }
