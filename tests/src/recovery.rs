@@ -6,7 +6,7 @@ use crate::snapshot::Snapshot;
 use crate::strace::{Effect, Fault, broken};
 use crate::traffic::{Question, serve};
 use crate::world::{Case, Family, World, container, default_bridge, with_each_firewall};
-use linkspan::{Error, NetNs, Protocol};
+use linkspan::{Error, Firewall, NetNs, Protocol};
 use std::fs;
 
 /// Attaches a namespace of this name, with a port of the host where one is given.
@@ -98,6 +98,55 @@ fn leases_claims_and_elements_without_a_record_are_freed() {
         vanish("a", netns);
         before.assert_unchanged("gc");
         assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+    });
+}
+
+#[test]
+fn a_port_whose_container_is_on_no_record_is_the_next_ones() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            world.linkspan("network create web --subnet 10.88.0.0/24 --subnet fd88::/64").ok();
+            let ports = "--network web -p 8000-8002:80-82 -p 8000:80/udp";
+            let _lost = attach(world, "lost", ports);
+            let id = world.host.find("lost").unwrap().id();
+            fs::remove_file(format!("/run/linkspan/attachments/{id}")).unwrap();
+            // Its address is free too, and shall not be the next one's by chance.
+            let _other = attach(world, "other", "--network web");
+            let next = NetNs::create("/run/netns/next").unwrap();
+            let line = format!("attach next --netns /run/netns/next {ports}");
+            let plan = world.linkspan(&format!("plan {line}")).ok();
+            // With iptables they went when the rules were rewritten for the other one.
+            if world.case.firewall == Firewall::Nftables {
+                assert!(plan.contains("delete element inet linkspan pub6 { tcp . 8002 :"), "{plan}");
+            }
+            world.linkspan(&line).ok();
+            serve(&next, 82);
+            for family in Family::BOTH {
+                let to = (world.host_address(family), 8002).into();
+                Question { from: world.remote(), by: Protocol::Tcp, to }.answer().unwrap();
+            }
+        });
+    });
+}
+
+#[test]
+fn a_port_that_is_on_record_is_kept_though_nobody_claims_it() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create web --subnet 10.88.0.0/24").ok();
+        let _first = attach(&world, "first", "--network web -p 8000:80");
+        for file in ["claims", ".claims.lock"] {
+            fs::remove_file(format!("/run/linkspan/{file}")).unwrap();
+        }
+        let _second = NetNs::create("/run/netns/second").unwrap();
+        let before = Snapshot::take();
+        let line = "attach second --netns /run/netns/second --network web -p 8000:80";
+        for line in [&format!("plan {line}"), line] {
+            let refused = world.linkspan(line);
+            assert_eq!(refused.code(), Some(1), "{refused}");
+            assert!(refused.err.contains("port 8000/tcp"), "{refused}");
+            before.assert_unchanged(line);
+        }
     });
 }
 

@@ -3,6 +3,7 @@ use linkspan_nat_rules::conntrack::Stale;
 use linkspan_nat_rules::kernel::{Conntrack, Iptables, Nftables};
 use linkspan_nat_rules::{Change, Error, Instance, Publish, Ruleset, iptables, nftables};
 use linkspan_net_types::Protocol;
+use std::borrow::Cow;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
@@ -32,24 +33,34 @@ impl Rules {
         }
     }
 
-    /// Performs the change; iptables is rewritten whole, so its caller holds the lock of the rules.
-    pub(crate) fn change(
+    /// Performs the change, and says what it came to: with it goes what is in its way and on no record. iptables is
+    /// rewritten whole, so its caller holds the lock of the rules.
+    pub(crate) fn change<'a>(
         &self,
         host: BorrowedFd<'_>,
-        change: &Change,
+        change: &'a Change,
         whole: impl FnOnce() -> Result<Ruleset, crate::Error>,
-    ) -> Result<(), crate::Error> {
+    ) -> Result<Cow<'a, Change>, crate::Error> {
         if change.is_empty() {
-            return Ok(());
+            return Ok(Cow::Borrowed(change));
         }
         match self.firewall {
-            Firewall::None => Ok(()),
-            Firewall::Nftables => Ok(self.nftables(host, |door| door.change(change).map(drop))?),
+            Firewall::None => {}
+            Firewall::Nftables => match self.nftables(host, |door| door.change(change)) {
+                Err(Error::PortTaken { .. }) => {
+                    let seen = self.nftables(host, |door| door.look(change))?;
+                    let clearing = clearing(change, &seen, &whole()?)?;
+                    self.nftables(host, |door| door.change(&clearing))?;
+                    return Ok(Cow::Owned(clearing));
+                }
+                made => drop(made?),
+            },
             Firewall::Iptables => {
                 let door = Iptables::open_in(self.instance, host)?;
-                Ok(door.apply(&iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?)?)
+                door.apply(&iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?)?;
             }
         }
+        Ok(Cow::Borrowed(change))
     }
 
     /// Plans the change, and changes nothing.
@@ -63,7 +74,12 @@ impl Rules {
             Firewall::None => RulesPlan::None,
             Firewall::Nftables => {
                 let seen = self.nftables(host, |door| door.look(change))?;
-                RulesPlan::Nftables(nftables::plan(self.instance, change, &seen)?)
+                RulesPlan::Nftables(match nftables::plan(self.instance, change, &seen) {
+                    Err(Error::PortTaken { .. }) => {
+                        nftables::plan(self.instance, &clearing(change, &seen, &whole()?)?, &seen)?
+                    }
+                    planned => planned?,
+                })
             }
             Firewall::Iptables => {
                 let seen = Iptables::open_in(self.instance, host)?.look()?;
@@ -162,4 +178,11 @@ impl Rules {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
         done
     }
+}
+
+/// The change, and with it goes what leads its ports elsewhere though no record wants it: a record that someone removed
+/// is missed by nobody but the rules.
+fn clearing(change: &Change, seen: &nftables::Seen, recorded: &Ruleset) -> Result<Change, Error> {
+    recorded.after(change)?;
+    Ok(change.clone().withdraw_all(seen.in_the_way(change)))
 }

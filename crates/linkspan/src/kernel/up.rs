@@ -176,8 +176,8 @@ impl Host {
             Firewall::Iptables => Some(self.run.lock_rules()?),
             Firewall::Nftables | Firewall::None => None,
         };
-        self.rules.change(self.netns.as_fd(), change, || self.run.rules())?;
-        Ok(self.rules.forget_flows(self.netns.as_fd(), change)?)
+        let made = self.rules.change(self.netns.as_fd(), change, || self.run.rules())?;
+        Ok(self.rules.forget_flows(self.netns.as_fd(), &made)?)
     }
 
     /// Removes rules; where the table of our name is someone else's, there are none of ours.

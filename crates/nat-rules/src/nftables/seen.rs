@@ -1,7 +1,7 @@
 use super::element::{Element, Slot, Value};
 use super::layout::LAYOUT;
 use super::{Chain, Plan, Set, Step, elements_of};
-use crate::{Publish, Ruleset};
+use crate::{Change, Publish, Ruleset};
 use linkspan_net_types::IfName;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +60,30 @@ impl Seen {
     /// The ports that are published by address translation.
     pub fn published(&self) -> impl Iterator<Item = Publish> + '_ {
         self.elements().filter_map(|element| element.published())
+    }
+
+    /// The ports that a change publishes and that lead elsewhere: in its way, unless it withdraws them.
+    ///
+    /// ```
+    /// use linkspan_nat_rules::nftables::{self, Seen};
+    /// use linkspan_nat_rules::{Change, Destination, Instance, Publish, Ruleset};
+    /// use linkspan_net_types::{Port, Protocol};
+    ///
+    /// let port = Port::new(80).ok_or("a port")?;
+    /// let to = |address: &str| address.parse().map(|a| Publish::nat(Protocol::Tcp, port, Destination::new(a, port)));
+    /// let seen = Seen::of(&Ruleset::new().after(&Change::new().publish(to("10.88.1.2")?))?);
+    ///
+    /// let taken = Change::new().publish(to("10.88.1.3")?);
+    /// assert_eq!(seen.in_the_way(&taken).collect::<Vec<_>>(), [to("10.88.1.2")?]);
+    /// let cleared = taken.clone().withdraw_all(seen.in_the_way(&taken));
+    /// assert!(nftables::plan(Instance::default(), &cleared, &seen).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_the_way<'a>(&'a self, change: &'a Change) -> impl Iterator<Item = Publish> + 'a {
+        change.published().iter().map(Element::of_publish).filter_map(|wanted| {
+            let value = *self.elements.get(&wanted.slot).filter(|value| **value != wanted.value)?;
+            Element { value, ..wanted }.published()
+        })
     }
 
     /// The bridges whose networks are in the table.
