@@ -10,11 +10,12 @@ use crate::{fuzz, test, tools};
 const SOAK: &str = "LINKSPAN_SOAK";
 
 /// The modules of `tests/` with a longer form.
-const LONGER: [&str; 9] = [
+const LONGER: [&str; 10] = [
     "breakage",
     "crowded",
     "cycles",
     "differential",
+    "faults",
     "model",
     "race",
     "security",
