@@ -13,7 +13,7 @@ mod trial;
 mod witness;
 
 use crate::dice::Dice;
-use crate::length::{length, number};
+use crate::length::{first_seed, length, number};
 use crate::private::{in_private_with, lacks};
 use crate::snapshot::Snapshot;
 use crate::traffic::{DOUBT, PATIENCE};
@@ -72,9 +72,9 @@ fn what_was_explained_wrongly_once_is_what_packets_do() {
 
 /// Compares the hosts of as many seeds as are asked for.
 fn with_each_seed((usual, long): (u64, u64), compare: impl Fn(u64) -> Compared + Sync) {
-    let first = number("LINKSPAN_SEED").unwrap_or(0);
-    let seeds: Vec<_> =
-        (first..first + number("LINKSPAN_TOPOLOGIES").unwrap_or_else(|| length(usual, long))).collect();
+    let count = number("LINKSPAN_TOPOLOGIES").unwrap_or_else(|| length(usual, long));
+    let first = first_seed(count);
+    let seeds: Vec<_> = (first..first + count).collect();
     compare_all(&seeds, |seed| {
         let (tally, differences) = compare(*seed);
         let named = |what| format!("LINKSPAN_SEED={seed} LINKSPAN_TOPOLOGIES=1: {what}");

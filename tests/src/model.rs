@@ -20,7 +20,7 @@ mod seen;
 mod step;
 mod ways;
 
-use crate::length::{length, number};
+use crate::length::{first_seed, length, number};
 use crate::private::in_private_with;
 use crate::world::Case;
 use drawn::Drawn;
@@ -71,8 +71,8 @@ impl StateMachineTest for Beside {
 #[test]
 fn whatever_happens_the_host_is_as_the_model_says() {
     in_private_with(PROGRAMS, || {
-        let first = number("LINKSPAN_SEED").unwrap_or(0);
         let count = number("LINKSPAN_SEQUENCES").unwrap_or_else(|| length(USUAL.0, USUAL.1));
+        let first = first_seed(count);
         let seeds: Vec<_> = (first..first + count).collect();
         let found = each(&seeds, |seed| {
             let again = |wrong| format!("LINKSPAN_SEED={seed} LINKSPAN_SEQUENCES=1: {wrong}");

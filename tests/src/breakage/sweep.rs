@@ -3,7 +3,7 @@
 use super::judge::Bench;
 use super::operations::{OPERATIONS, Operation};
 use super::ways::Way;
-use crate::length::{length, number};
+use crate::length::{first_seed, length, number};
 use crate::strace::Fault;
 use linkspan::Firewall;
 use std::env;
@@ -28,7 +28,7 @@ struct Share {
     of: usize,
 }
 
-/// Which faults are tried: one of so many, and with another seed others.
+/// Which faults are tried: one of so many. With as many seeds in a row each is tried once.
 #[derive(Clone, Copy)]
 struct Chance {
     seed: u64,
@@ -46,13 +46,13 @@ struct Tally {
 #[track_caller]
 pub(super) fn sweep(firewall: Firewall) {
     let chance = Chance {
-        seed: number("LINKSPAN_SEED").unwrap_or(0),
+        seed: first_seed(1),
         stride: number("LINKSPAN_STRIDE").unwrap_or_else(|| length(STRIDE.0, STRIDE.1)).max(1),
     };
     let wanted = env::var("LINKSPAN_OPERATION").unwrap_or_default();
     let taken = |operation: &&Operation| {
-        let among = number_of((chance.seed, operation.name, firewall.to_string()));
-        operation.name.contains(&wanted) && among.is_multiple_of(length(OPERATIONS_OF.0, OPERATIONS_OF.1))
+        let nth = number_of((operation.name, firewall.to_string()));
+        operation.name.contains(&wanted) && chance.takes(nth, length(OPERATIONS_OF.0, OPERATIONS_OF.1))
     };
     let operations = OPERATIONS.iter().filter(taken);
     let shares: Vec<_> = operations.flat_map(shares).collect();
@@ -85,6 +85,13 @@ fn number_of(what: impl Hash) -> u64 {
 fn shares(operation: &'static Operation) -> impl Iterator<Item = Share> {
     let of = length(1, 4);
     (0..of).map(move |part| Share { operation, part, of })
+}
+
+impl Chance {
+    /// Whether the seed is the turn of this one, of those that take turns.
+    fn takes(self, nth: u64, of: u64) -> bool {
+        nth % of == self.seed % of
+    }
 }
 
 impl Share {
@@ -136,7 +143,6 @@ impl Share {
     }
 
     fn is_chosen(self, way: Way, nth: usize, firewall: Firewall, chance: Chance) -> bool {
-        let fault = (chance.seed, self.operation.name, way, nth, firewall.to_string());
-        number_of(fault).is_multiple_of(chance.stride)
+        chance.takes(number_of((self.operation.name, way, nth, firewall.to_string())), chance.stride)
     }
 }
