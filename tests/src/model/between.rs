@@ -2,6 +2,7 @@
 
 use super::paper::{Container, Level, Paper};
 use super::step::{Net, Who};
+use std::collections::BTreeSet;
 
 /// All that may be, the complete one first.
 pub(super) fn between(before: &Paper, after: &Paper) -> Vec<Paper> {
@@ -26,9 +27,14 @@ pub(super) fn between(before: &Paper, after: &Paper) -> Vec<Paper> {
             all = each(all, |paper| vec![raised(paper, net)]);
         }
     }
+    for address in before.kept.keys().chain(after.kept.keys()).collect::<BTreeSet<_>>() {
+        if before.kept.get(address) != after.kept.get(address) {
+            all = each(all, |paper| [before, after].map(|other| with_kept(paper, other, *address)).into());
+        }
+    }
     // Where nobody is left on the default network, it is gone.
     all.iter_mut().for_each(Paper::settle);
-    all.retain(is_possible);
+    all.retain(|paper| is_possible(paper) && lets_nothing_go(paper, before, after));
     all
 }
 
@@ -42,6 +48,13 @@ fn with(paper: &Paper, who: Who, there: Option<Container>) -> Paper {
     let mut paper = paper.clone();
     paper.containers.remove(&who);
     paper.containers.extend(there.map(|there| (who, there)));
+    paper
+}
+
+fn with_kept(paper: &Paper, other: &Paper, address: (Net, u16)) -> Paper {
+    let mut paper = paper.clone();
+    paper.kept.remove(&address);
+    paper.kept.extend(other.kept.get(&address).map(|who| (address, *who)));
     paper
 }
 
@@ -69,4 +82,16 @@ fn is_possible(paper: &Paper) -> bool {
     let all = || paper.containers.values().flat_map(|there| there.on.iter());
     let up = all().all(|(net, _)| paper.is_up(*net));
     up && all().all(|address| all().filter(|other| *other == address).count() == 1)
+}
+
+/// What a container had that is gone is kept, where it is to be; what is kept of a network goes with it and not before.
+fn lets_nothing_go(paper: &Paper, before: &Paper, after: &Paper) -> bool {
+    let is_kept = |address: &(Net, u16)| paper.kept.get(address) == after.kept.get(address);
+    let gone = before.containers.iter().filter(|(who, _)| !paper.containers.contains_key(who));
+    let going = before.kept.iter().filter(|((net, _), _)| !after.networks.contains_key(net));
+    gone.flat_map(|(_, there)| &there.on).all(|address| !after.kept.contains_key(address) || is_kept(address))
+        && going
+            .filter(|((net, _), _)| paper.networks.contains_key(net))
+            .all(|(address, who)| paper.kept.get(address) == Some(who))
+        && paper.kept.keys().all(|(net, _)| paper.networks.contains_key(net))
 }

@@ -73,10 +73,20 @@ fn deed(paper: &Paper) -> BoxedStrategy<Deed> {
         2 => who().prop_map(Deed::Detach),
         1 => (who(), who()).prop_map(|(one, other)| Deed::DetachBoth(one, other)),
         1 => Just(Deed::DetachAll),
+        2 => who().prop_map(Deed::Keep),
+        1 => release(paper),
         dead => Just(Deed::Gc),
         hurt => Just(Deed::Reconcile),
     ]
     .boxed()
+}
+
+/// Mostly of an address that is kept.
+fn release(paper: &Paper) -> BoxedStrategy<Deed> {
+    let kept = paper.kept.keys().copied().filter(|(net, _)| !net.has_ipv6());
+    let kept: Vec<_> =
+        kept.collect::<Vec<_>>().repeat(3).into_iter().chain([(Net::Bridge, 2), (Net::N1, 2)]).collect();
+    select(kept).prop_map(|(net, number)| Deed::Release(net, number)).boxed()
 }
 
 /// Mostly to networks that are there, of containers that are not.

@@ -34,7 +34,6 @@ pub(super) fn of(paper: &Paper) -> Expected {
     let (mut must, mut may) = (whole(paper), paper.hurt.clone());
     must.retain(|fact| !may.contains(fact));
     may.extend(paper.orphans.iter().flat_map(|(who, orphan)| container(paper, *who, orphan)));
-    may.extend(paper.stuck.then(|| PENDING.to_owned()));
     let other_mac = |fact: &String| Some(has_mac(fact.split_once(" has mac ")?.0, OTHER_MAC));
     may.extend(paper.hurt.iter().filter_map(other_mac));
     Expected { must, may }
@@ -46,7 +45,11 @@ pub(super) fn whole(paper: &Paper) -> Facts {
     let containers = paper.containers.iter().flat_map(|(who, there)| container(paper, *who, there));
     let strangers = paper.strangers.iter().map(|net| has(net, stranger(*net)));
     let squatters = paper.squatted.iter().flat_map(|who| [someone(*who, "eth0"), someone(*who, "x0")]);
-    networks.chain(containers).chain(strangers).chain(squatters).collect()
+    let kept = paper.kept.iter().flat_map(|((net, number), who)| {
+        let addresses = net.addresses(*number).into_iter();
+        addresses.map(move |(address, _)| keeps(*net, address, who))
+    });
+    networks.chain(containers).chain(strangers).chain(squatters).chain(kept).collect()
 }
 
 fn network(paper: &Paper, net: Net, level: Level) -> Facts {
@@ -228,6 +231,10 @@ pub(super) fn goes_out(who: impl std::fmt::Display, gateway: impl std::fmt::Disp
 
 pub(super) fn someone(who: impl std::fmt::Display, link: &str) -> String {
     format!("{who} {link} is someone's")
+}
+
+pub(super) fn keeps(net: Net, address: IpAddr, who: impl std::fmt::Display) -> String {
+    format!("{net} keeps {address} for {who}")
 }
 
 pub(super) fn leads(by: &str, at: Option<&str>, port: impl std::fmt::Display, to: IpAddr) -> String {

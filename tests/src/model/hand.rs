@@ -141,6 +141,8 @@ impl Hand {
             Deed::Detach(who) => format!("detach {who}"),
             Deed::DetachBoth(one, other) => format!("detach {one} {other}"),
             Deed::DetachAll => format!("detach {}", Who::ALL.map(|who| who.to_string()).join(" ")),
+            Deed::Keep(who) => format!("detach --keep-address {who}"),
+            Deed::Release(net, number) => format!("network release {net} {}", net.addresses(number)[0].0),
             Deed::Gc => "gc".to_owned(),
             Deed::Reconcile => "reconcile".to_owned(),
         }
@@ -149,7 +151,7 @@ impl Hand {
     /// Takes everything away by the command, and finds the host as it was at first.
     pub(super) fn leave(mut self) {
         self.others.leave();
-        for line in ["reconcile", "gc", "detach p0 p1 p2 p3", "network rm --force n1 n2 n3"] {
+        for line in ["reconcile", "gc", "detach p0 p1 p2 p3", "network rm --force bridge n1 n2 n3"] {
             self.world.linkspan(line).ok();
         }
         assert_eq!(self.world.linkspan("gc").ok(), "nothing to remove\n");

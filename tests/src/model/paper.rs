@@ -32,6 +32,8 @@ pub(super) struct Paper {
     pub(super) orphans: Vec<(Who, Container)>,
     /// Their addresses, which are free when there are no others.
     pub(super) stray_leases: BTreeSet<(Net, u16)>,
+    /// The numbers whose addresses are kept, and for whom.
+    pub(super) kept: BTreeMap<(Net, u16), Who>,
     /// What others took away and nobody has brought back for certain, as facts.
     pub(super) hurt: BTreeSet<String>,
     /// Networks with an address of others on their bridge.
@@ -45,8 +47,6 @@ pub(super) struct Paper {
     /// Networks whose leases are lost, and whether the claims are.
     pub(super) lost_leases: BTreeSet<Net>,
     pub(super) lost_claims: bool,
-    /// An attach was refused for want of leases, and what it had claimed waits for them.
-    pub(super) stuck: bool,
 }
 
 /// What the command says to a deed.
@@ -75,6 +75,7 @@ impl Paper {
             containers: BTreeMap::new(),
             orphans: Vec::new(),
             stray_leases: BTreeSet::new(),
+            kept: BTreeMap::new(),
             hurt: BTreeSet::new(),
             strangers: BTreeSet::new(),
             usurped: BTreeSet::new(),
@@ -82,7 +83,6 @@ impl Paper {
             busy: BTreeSet::new(),
             lost_leases: BTreeSet::new(),
             lost_claims: false,
-            stuck: false,
         }
     }
 
@@ -98,8 +98,7 @@ impl Paper {
     pub(super) fn knows(&self, step: Step) -> bool {
         let files_lost = self.lost_claims || !self.lost_leases.is_empty();
         match step {
-            Step::Do(Deed::Reconcile) | Step::Break(_) => true,
-            Step::Do(Deed::Attach(..) | Deed::Create(_)) => !self.stuck,
+            Step::Do(Deed::Reconcile | Deed::Attach(..) | Deed::Create(_)) | Step::Break(_) => true,
             Step::Do(_) | Step::Kill(..) => !files_lost,
         }
     }
@@ -114,6 +113,8 @@ impl Paper {
             Deed::Detach(who) => self.detach(&[who]),
             Deed::DetachBoth(one, other) => self.detach(&[one, other]),
             Deed::DetachAll => self.detach(&Who::ALL),
+            Deed::Keep(who) => self.keep(who),
+            Deed::Release(net, number) => self.let_go(net, number),
             Deed::Gc => self.gc(),
             Deed::Reconcile => return self.reconcile(),
         };
@@ -146,6 +147,9 @@ impl Paper {
         if self.containers.values().any(|there| there.is_on(net)) {
             return Err(refused(format!("network `{net}` is in use by")));
         }
+        if self.keeps(net) {
+            return Err(refused(format!("network `{net}` keeps")));
+        }
         self.forget(net);
         Ok(())
     }
@@ -153,6 +157,24 @@ impl Paper {
     fn force(&mut self, net: Net) -> Result<(), Verdict> {
         self.containers.retain(|_, there| !there.is_on(net));
         self.forget(net);
+        Ok(())
+    }
+
+    /// Its addresses are kept for those of its name, also after a crash and a reboot.
+    fn keep(&mut self, who: Who) -> Result<(), Verdict> {
+        if let Some(there) = self.containers.remove(&who) {
+            self.kept.retain(|(net, _), whom| *whom != who || !there.is_on(*net));
+            self.kept.extend(there.on.into_iter().map(|address| (address, who)));
+        }
+        Ok(())
+    }
+
+    /// What is kept of the default network where that is not there is nothing.
+    fn let_go(&mut self, net: Net, number: u16) -> Result<(), Verdict> {
+        if net != Net::Bridge {
+            self.is_defined(net)?;
+        }
+        self.kept.remove(&(net, number));
         Ok(())
     }
 
@@ -178,15 +200,14 @@ impl Paper {
 
     fn attach(&mut self, who: Who, on: On, doors: Doors) -> Result<(), Verdict> {
         self.bring_up(on)?;
+        if on.list().iter().any(|net| self.lost_leases.contains(net)) {
+            return Err(refused("/leases/"));
+        }
         if self.lost_claims {
             return Err(refused("/claims"));
         }
         self.claim(who, doors)?;
-        if on.list().iter().any(|net| self.lost_leases.contains(net)) {
-            self.stuck = true;
-            return Err(Verdict::Left("/leases/".to_owned()));
-        }
-        let on: Vec<_> = on.list().into_iter().map(|net| self.lease(net)).collect::<Result<_, _>>()?;
+        let on: Vec<_> = on.list().into_iter().map(|net| self.lease(net, who)).collect::<Result<_, _>>()?;
         if on.iter().any(|(net, _)| self.usurped.contains(net)) {
             return Err(refused(USURPED));
         }
@@ -242,9 +263,13 @@ impl Paper {
         free.then_some(()).ok_or_else(refusal)
     }
 
-    /// The lowest number that nobody has; where all are had, those of the dead are free.
-    fn lease(&mut self, net: Net) -> Result<(Net, u16), Verdict> {
-        if let Some(number) = self.lowest(net) {
+    /// The number that is kept for it; else the lowest that nobody has and nobody else shall have; where there is none,
+    /// those of the dead are free.
+    fn lease(&mut self, net: Net, who: Who) -> Result<(Net, u16), Verdict> {
+        let kept = self.kept.iter().find(|((on, _), whom)| *on == net && **whom == who);
+        let kept = kept.map(|((_, number), _)| *number);
+        if let Some(number) = kept.or_else(|| self.lowest(net)).or_else(|| self.lowest_stray(net)) {
+            self.stray_leases.remove(&(net, number));
             return Ok((net, number));
         }
         self.containers.retain(|_, there| there.alive || !there.is_on(net));
@@ -253,8 +278,20 @@ impl Paper {
     }
 
     fn lowest(&self, net: Net) -> Option<u16> {
-        let has = |number: &u16| self.containers.values().any(|there| there.on.contains(&(net, *number)));
-        net.hosts().find(|number| !has(number) && !self.stray_leases.contains(&(net, *number)))
+        let has = |number: u16| self.containers.values().any(|there| there.on.contains(&(net, number)));
+        let stray = |number: u16| self.stray_leases.contains(&(net, number));
+        net.hosts()
+            .find(|number| !has(*number) && !stray(*number) && !self.kept.contains_key(&(net, *number)))
+    }
+
+    fn lowest_stray(&self, net: Net) -> Option<u16> {
+        let free = |address: &&(Net, u16)| address.0 == net && !self.kept.contains_key(address);
+        self.stray_leases.iter().find(free).map(|(_, number)| *number)
+    }
+
+    /// Whether addresses of a network are kept for someone.
+    fn keeps(&self, net: Net) -> bool {
+        self.kept.keys().any(|(on, _)| *on == net)
     }
 
     fn gc(&mut self) -> Result<(), Verdict> {
@@ -272,7 +309,6 @@ impl Paper {
         self.stray_leases.retain(|(net, _)| !self.lost_leases.contains(net));
         self.lost_leases.clear();
         self.lost_claims = false;
-        self.stuck = false;
         self.settle();
         match self.usurped.iter().find(|net| self.is_up(**net)) {
             Some(net) => Verdict::Left(format!("what is missing of `{net}`")),
@@ -280,9 +316,16 @@ impl Paper {
         }
     }
 
-    /// The default network goes with the last one who is on it; to look at a host is enough for that.
+    /// The default network goes with the last one who is on it, but for its definition where addresses of it are kept;
+    /// to look at a host is enough for that.
     pub(super) fn settle(&mut self) {
-        if !self.containers.values().any(|there| there.is_on(Net::Bridge)) {
+        if self.containers.values().any(|there| there.is_on(Net::Bridge)) {
+            return;
+        }
+        if self.keeps(Net::Bridge) {
+            self.networks.entry(Net::Bridge).and_modify(|level| *level = Level::Down);
+            self.strangers.remove(&Net::Bridge);
+        } else {
             self.forget(Net::Bridge);
         }
     }
@@ -292,6 +335,7 @@ impl Paper {
         self.networks.remove(&net);
         self.strangers.remove(&net);
         self.stray_leases.retain(|(on, _)| *on != net);
+        self.kept.retain(|(on, _), _| *on != net);
         if net != Net::Bridge {
             // The next one of this name has a bridge of another name.
             self.usurped.remove(&net);
@@ -344,10 +388,11 @@ impl Paper {
             .for_each(|(_, orphan)| orphan.alive = false);
     }
 
-    /// Definitions are all that stays.
+    /// Definitions are all that stays, and what is kept.
     fn reboot(&mut self) {
         let networks = self.networks.keys().map(|net| (*net, Level::Down)).collect();
-        *self = Self { networks, busy: self.busy.clone(), ..Self::new(self.case) };
+        let (kept, busy) = (self.kept.clone(), self.busy.clone());
+        *self = Self { networks, kept, busy, ..Self::new(self.case) };
         self.settle();
     }
 

@@ -1,6 +1,6 @@
 //! What is to be seen of a host: read by the tools of others, and by the command's own lists.
 
-use super::facts::{PENDING, goes_out, has, has_mac, is_port, is_up, leads, someone};
+use super::facts::{PENDING, goes_out, has, has_mac, is_port, is_up, keeps, leads, someone};
 use super::step::{Net, Who};
 use crate::program::{Ran, run, tool};
 use crate::world::World;
@@ -98,6 +98,9 @@ impl Seen {
             if let (Some(net), true) = (net, cells[0] != "-") {
                 self.note(format!("{net} is defined"));
                 ids.insert(cells[0].to_owned(), net);
+                for kept in world.host.reservations(&cells[1].parse().unwrap()).unwrap() {
+                    self.note(keeps(net, kept.address(), kept.container()));
+                }
             }
         }
         ids

@@ -213,6 +213,10 @@ pub(super) enum Deed {
     Detach(Who),
     DetachBoth(Who, Who),
     DetachAll,
+    /// Detach, and let nobody else have its addresses.
+    Keep(Who),
+    /// Let go of the address of this number, of a network of IPv4 alone.
+    Release(Net, u16),
     Gc,
     Reconcile,
 }

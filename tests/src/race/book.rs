@@ -1,11 +1,11 @@
 //! What somebody was told he has, and who may have taken it since.
 
-use super::deed::{Deed, Wish};
+use super::deed::{Deed, Kept, Wish};
 use linkspan::{Attachment, IpNet};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Attachments that are certain: made with success, and by nobody taken away since.
+/// Attachments that are certain: made with success, and by nobody taken away since; and so with addresses that are kept.
 ///
 /// Deeds overlap, and the book hears of a success after it happened. So each deed is entered before it begins and
 /// after it ended, and what one that may have come between could have taken away is not certain.
@@ -18,6 +18,7 @@ pub(super) struct Book {
 struct Pages {
     now: u64,
     certain: Vec<Certain>,
+    kept: Vec<Known>,
     deeds: Vec<Entered>,
 }
 
@@ -28,6 +29,37 @@ pub(super) struct Certain {
     /// The number of its namespace.
     pub(super) netns: usize,
     since: u64,
+}
+
+/// An address that is kept.
+#[derive(Clone, Debug)]
+struct Known {
+    kept: Kept,
+    since: u64,
+}
+
+impl Known {
+    /// Whether a deed may let go of it.
+    fn is_in_danger_of(&self, deed: &Deed) -> bool {
+        match deed {
+            Deed::Release(other) => *other == self.kept,
+            // What was kept for the name on that network before is let go of.
+            Deed::Keep { name } => *name == self.kept.name,
+            Deed::RemoveWithAll { network } => *network == self.kept.network,
+            _ => false,
+        }
+    }
+
+    /// What is wrong with an attachment that began when this was kept.
+    fn is_broken_by(&self, attachment: &Attachment, wish: &Wish) -> bool {
+        let Kept { network, address, name } = &self.kept;
+        let on = attachment.endpoints().iter().find(|end| end.network().as_str() == network);
+        let has = on.is_some_and(|end| end.addresses().iter().any(|net| net.addr() == *address));
+        match attachment.name().as_str() == name {
+            true => on.is_some() && wish.address.is_none() && !has,
+            false => has,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -57,7 +89,7 @@ impl Certain {
 /// Whether a deed may take away who has this name, in this namespace, on these networks.
 fn takes_away<'a>(deed: &Deed, of: &str, within: usize, mut networks: impl Iterator<Item = &'a str>) -> bool {
     match deed {
-        Deed::Detach { name } => name == of,
+        Deed::Detach { name } | Deed::Keep { name } => name == of,
         Deed::RemoveWithAll { network } => networks.any(|on| on == network),
         Deed::Vanish { netns } => *netns == within,
         _ => false,
@@ -86,6 +118,7 @@ impl Book {
         let mut pages = self.pages();
         pages.now += 1;
         pages.certain.retain(|certain| !certain.is_in_danger_of(deed));
+        pages.kept.retain(|known| !known.is_in_danger_of(deed));
         pages.deeds.push(Entered { deed: deed.clone(), ended: None });
         Begun { at: pages.now, place: pages.deeds.len() - 1 }
     }
@@ -97,10 +130,15 @@ impl Book {
         pages.deeds[begun.place].ended = Some(pages.now);
     }
 
-    /// An attach succeeded: nothing that it got belongs to another who is certain to have it.
-    pub(super) fn enter(&self, begun: Begun, attachment: Attachment, netns: usize) -> Result<(), String> {
+    /// An attach succeeded: nothing that it got belongs to another who is certain to have it, or is kept for another,
+    /// and it got what is kept for it.
+    pub(super) fn enter(&self, begun: Begun, attachment: Attachment, wish: &Wish) -> Result<(), String> {
         let mut pages = self.pages();
-        let certain = Certain { attachment, netns, since: pages.now };
+        let broken = |known: &&Known| known.since < begun.at && known.is_broken_by(&attachment, wish);
+        if let Some(known) = pages.kept.iter().find(broken) {
+            return Err(format!("{known:?}, but {attachment:?} was made as {wish:?}"));
+        }
+        let certain = Certain { attachment, netns: wish.netns, since: pages.now };
         if pages.may_be_gone(begun, &certain) {
             return Ok(());
         }
@@ -115,6 +153,17 @@ impl Book {
         Ok(())
     }
 
+    /// Somebody was detached, and these addresses are on record since as kept for that name.
+    pub(super) fn keep(&self, begun: Begun, kept: Vec<Kept>) {
+        let mut pages = self.pages();
+        let since = pages.now;
+        let known = kept.into_iter().map(|kept| Known { kept, since });
+        // The deed itself is among those that began since, and kept them.
+        let stands = |known: &Known| pages.others_since(begun).all(|deed| !known.is_in_danger_of(deed));
+        let known: Vec<_> = known.filter(stands).collect();
+        pages.kept.extend(known);
+    }
+
     /// An attach succeeded, and is on no record: somebody must have taken it away.
     pub(super) fn miss(&self, begun: Begun, wish: &Wish) -> Result<(), String> {
         let networks = || wish.networks.iter().map(String::as_str);
@@ -124,20 +173,30 @@ impl Book {
         }
     }
 
-    /// A network was removed as unused: nobody is on it for certain who was on it when that began.
+    /// A network was removed as unused: nobody is on it for certain who was on it when that began, and no address of it
+    /// was kept then.
     pub(super) fn was_unused(&self, begun: Begun, network: &str) -> Result<(), String> {
         let pages = self.pages();
         let on_it =
             |certain: &&Certain| certain.since < begun.at && certain.networks().any(|on| on == network);
-        match pages.certain.iter().find(on_it) {
+        if let Some(user) = pages.certain.iter().find(on_it) {
+            return Err(format!("`{network}` was removed under {user:?}"));
+        }
+        let of_it = |known: &&Known| known.since < begun.at && known.kept.network == network;
+        match pages.kept.iter().find(of_it) {
             None => Ok(()),
-            Some(user) => Err(format!("`{network}` was removed under {user:?}")),
+            Some(known) => Err(format!("`{network}` was removed with {known:?}")),
         }
     }
 
     /// Everything that is certain.
     pub(super) fn certain(&self) -> Vec<Certain> {
         self.pages().certain.clone()
+    }
+
+    /// Every address that is kept for certain.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        self.pages().kept.iter().map(|known| known.kept.clone()).collect()
     }
 
     /// Whether it is certain still.
@@ -149,8 +208,17 @@ impl Book {
 impl Pages {
     /// Who was at work when a deed began, or began since.
     fn since(&self, begun: Begun) -> impl Iterator<Item = &Deed> {
-        let at_work = move |entered: &&Entered| entered.ended.is_none_or(|ended| ended > begun.at);
-        self.deeds.iter().filter(at_work).map(|entered| &entered.deed)
+        self.at_work(begun).map(|(_, entered)| &entered.deed)
+    }
+
+    /// The same, but for who asks.
+    fn others_since(&self, begun: Begun) -> impl Iterator<Item = &Deed> {
+        self.at_work(begun).filter(move |(place, _)| *place != begun.place).map(|(_, entered)| &entered.deed)
+    }
+
+    fn at_work(&self, begun: Begun) -> impl Iterator<Item = (usize, &Entered)> {
+        let at_work = move |entered: &Entered| entered.ended.is_none_or(|ended| ended > begun.at);
+        self.deeds.iter().enumerate().filter(move |(_, entered)| at_work(entered))
     }
 
     /// Whether somebody was at work since the attach began who may have taken it away again.

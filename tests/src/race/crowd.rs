@@ -1,14 +1,14 @@
 //! Many who do at random what they like, on the same few networks, names, namespaces and ports.
 
 use super::book::{Book, Certain, belongings};
-use super::deed::{Deed, NAMESPACES, path};
+use super::deed::{Deed, Kept, NAMESPACES, networks, path};
 use super::doer::{Doer, Outcome, PATIENCE};
 use super::place::Place;
 use crate::dice::Dice;
 use crate::program::run_within;
 use crate::snapshot::Snapshot;
 use crate::world::{Family, World};
-use linkspan::{AttachmentId, NetNs};
+use linkspan::{AttachmentId, NetNs, Reservation};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -23,13 +23,15 @@ const KILLED: &str = "killed";
 const ATTEMPTS: usize = 15;
 
 /// Some of those who are refused, and why that is as it should be.
-const REFUSALS: [&str; 9] = [
+const REFUSALS: [&str; 11] = [
     "is taken by",
+    "is kept for",
     "is published by",
     "attached already",
     "there is no network",
     "there is no container",
     "is in use by",
+    "` keeps ",
     "is given twice",
     // Between the end of one and the next at its path.
     "cannot open network namespace",
@@ -95,7 +97,7 @@ impl Crowd<'_> {
         for _ in 0..deeds {
             let there = self.book.certain();
             let names: Vec<_> = there.iter().map(|certain| certain.attachment.name().to_string()).collect();
-            let deed = Deed::draw(&mut dice, &names);
+            let deed = Deed::draw(&mut dice, &names, &self.book.kept());
             if let Err(wrong) = self.perform(doer, &mut dice, &deed) {
                 self.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(wrong);
                 return;
@@ -116,10 +118,14 @@ impl Crowd<'_> {
         self.count(&outcome);
         let judged = outcome.and_then(|outcome| match (outcome, deed) {
             (Outcome::Done(Some(id)), Deed::Attach(wish)) => match self.world.host.attachment(id) {
-                Ok(Some(attachment)) => self.book.enter(begun, attachment, wish.netns),
+                Ok(Some(attachment)) => self.book.enter(begun, attachment, wish),
                 Ok(None) => self.book.miss(begun, wish),
                 Err(error) => Err(format!("{deed:?}: {error:?}")),
             },
+            (Outcome::Done(_), Deed::Keep { name }) => {
+                self.book.keep(begun, self.kept().filter(|kept| kept.name == *name).collect());
+                Ok(())
+            }
             (Outcome::Done(_), Deed::Remove { network }) => self.book.was_unused(begun, network),
             (Outcome::Refused(why), _) if !is_as_it_should_be(&why) => {
                 Err(format!("{deed:?} is refused: {why}"))
@@ -144,6 +150,20 @@ impl Crowd<'_> {
 
     fn tally(&self) -> MutexGuard<'_, BTreeMap<&'static str, usize>> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every address that is kept on record at this moment.
+    fn kept(&self) -> impl Iterator<Item = Kept> {
+        networks().flat_map(|network| {
+            // Of a network that is not there, nothing is kept.
+            let kept = self.world.host.reservations(&network.parse().unwrap()).unwrap_or_default();
+            let of = |it: Reservation| Kept {
+                network: network.clone(),
+                address: it.address(),
+                name: it.container().to_string(),
+            };
+            kept.into_iter().map(of).collect::<Vec<_>>()
+        })
     }
 
     fn ask_somebody(&self, dice: &mut Dice) -> Result<(), String> {
@@ -195,7 +215,15 @@ impl Crowd<'_> {
             }
         }
         let certain = self.book.certain();
-        println!("{:?}; {} are there for certain", self.tally(), certain.len());
+        let (kept, on_record) = (self.book.kept(), self.kept().collect::<Vec<_>>());
+        println!(
+            "{:?}; {} are there and {} addresses kept for certain",
+            self.tally(),
+            certain.len(),
+            kept.len()
+        );
+        let lost: Vec<_> = kept.iter().filter(|kept| !on_record.contains(kept)).collect();
+        assert!(lost.is_empty(), "kept no more: {lost:?}");
         certain.iter().for_each(|certain| self.ask(certain).unwrap());
         self.said("gc");
         assert_eq!(self.said("reconcile"), "the host is as the records say\n");
@@ -212,7 +240,7 @@ impl Crowd<'_> {
             self.said(&format!("detach {}", attachment.id()));
         }
         for network in self.world.host.networks().unwrap() {
-            self.said(&format!("network rm {}", network.name()));
+            self.said(&format!("network rm --force {}", network.name()));
         }
         assert_eq!(self.said("gc"), "nothing to remove\n");
         (0..NAMESPACES).for_each(|number| NetNs::unpin(path(number)).unwrap());

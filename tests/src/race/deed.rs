@@ -1,11 +1,14 @@
 //! What somebody may do at random.
 
 use crate::dice::Dice;
+use std::net::IpAddr;
 
 /// How many names, namespaces, networks and ports there are to quarrel about.
 pub(super) const NAMES: usize = 20;
 pub(super) const NAMESPACES: usize = 20;
 const NETWORKS: usize = 4;
+/// The network that everybody is on who wishes for none.
+const DEFAULT: &str = "bridge";
 const PORTS: usize = 10;
 
 /// One operation.
@@ -20,6 +23,12 @@ pub(super) enum Deed {
     Detach {
         name: String,
     },
+    /// Detach, and let no other name have its addresses.
+    Keep {
+        name: String,
+    },
+    /// Let go of an address that is kept.
+    Release(Kept),
     Create {
         network: String,
     },
@@ -41,6 +50,14 @@ pub(super) enum Deed {
     Ask,
 }
 
+/// An address of a network, and for which name it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) network: String,
+    pub(super) address: IpAddr,
+    pub(super) name: String,
+}
+
 /// A wish for a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
@@ -53,11 +70,13 @@ pub(super) struct Wish {
 }
 
 impl Deed {
-    /// Draws one; the names are of those that are there.
-    pub(super) fn draw(dice: &mut Dice, there: &[String]) -> Self {
+    /// Draws one; the names are of those that are there, and of the addresses that are kept one is released.
+    pub(super) fn draw(dice: &mut Dice, there: &[String], kept: &[Kept]) -> Self {
         match dice.below(100) {
-            0..50 => Self::Attach(Wish::draw(dice)),
-            50..62 => Self::Detach { name: name_of(dice, there) },
+            0..48 => Self::Attach(Wish::draw(dice)),
+            48..50 if !kept.is_empty() => Self::Release(dice.pick(kept)),
+            48..57 => Self::Detach { name: name_of(dice, there) },
+            57..62 => Self::Keep { name: name_of(dice, there) },
             62..69 => Self::Create { network: network(dice) },
             69..72 => Self::Remove { network: network(dice) },
             72..73 => Self::RemoveWithAll { network: network(dice) },
@@ -85,6 +104,8 @@ impl Deed {
                 format!("run --network {network} {publish} -- true")
             }
             Self::Detach { name } => format!("detach {name}"),
+            Self::Keep { name } => format!("detach --keep-address {name}"),
+            Self::Release(Kept { network, address, .. }) => format!("network release {network} {address}"),
             Self::Create { network } => format!("network create {network} --subnet {}", subnet(network)),
             Self::Remove { network } => format!("network rm {network}"),
             Self::RemoveWithAll { network } => format!("network rm --force {network}"),
@@ -104,7 +125,7 @@ impl Wish {
         if dice.happens(25) && !networks.contains(&second) {
             networks.push(second);
         }
-        let address = (networks.len() == 1 && networks[0] != "bridge" && dice.happens(25))
+        let address = (networks.len() == 1 && networks[0] != DEFAULT && dice.happens(25))
             .then(|| format!("{}.{}", prefix(&networks[0]), 2 + dice.below(5)));
         let mut ports: Vec<_> = (0..dice.below(3)).map(|_| dice.happens(80).then(|| port(dice))).collect();
         ports.dedup();
@@ -132,7 +153,8 @@ pub(super) fn path(netns: usize) -> String {
 /// One who is there as a rule, else anybody.
 fn name_of(dice: &mut Dice, there: &[String]) -> String {
     match there.is_empty() || dice.happens(20) {
-        true => format!("c{}", dice.below(NAMES)),
+        // No id begins like that: a name that nobody has may be the beginning of an id.
+        true => format!("p{}", dice.below(NAMES)),
         false => there[dice.below(there.len())].clone(),
     }
 }
@@ -142,7 +164,12 @@ fn network(dice: &mut Dice) -> String {
 }
 
 fn any_network(dice: &mut Dice) -> String {
-    if dice.happens(25) { "bridge".to_owned() } else { network(dice) }
+    if dice.happens(25) { DEFAULT.to_owned() } else { network(dice) }
+}
+
+/// Every network that there can be.
+pub(super) fn networks() -> impl Iterator<Item = String> {
+    (0..NETWORKS).map(|number| format!("net-{number}")).chain([DEFAULT.to_owned()])
 }
 
 fn port(dice: &mut Dice) -> u16 {

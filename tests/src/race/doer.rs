@@ -7,7 +7,7 @@ use crate::private::lacks;
 use crate::program::run_within;
 use crate::strace::{Effect, Fault, broken_among_others};
 use crate::world::{World, container};
-use linkspan::{AttachmentId, Container, Endpoint, Error, Host, Mode, NetNs, Network, Publish};
+use linkspan::{Addresses, AttachmentId, Container, Endpoint, Error, Host, Mode, NetNs, Network, Publish};
 use std::time::Duration;
 
 /// Minutes: whoever takes so long waits for ever.
@@ -95,6 +95,12 @@ fn on(host: &Host, deed: &Deed) -> Result<Option<AttachmentId>, Error> {
             host.detach(prepared.attachment().expect("bridge mode attaches").id())?;
         }
         Deed::Detach { name } => drop(host.detach_named(&name.parse().unwrap())?),
+        Deed::Keep { name } => {
+            if let Some(there) = host.attachments()?.iter().find(|there| there.name().as_str() == name) {
+                host.detach_with(there.id(), Addresses::Keep)?;
+            }
+        }
+        Deed::Release(kept) => drop(host.release_address(&network(&kept.network), kept.address)?),
         Deed::Create { network: name } => {
             let wanted = Network::bridge(network(name)).subnet(subnet(name).parse().unwrap());
             host.create_network(&wanted)?;
