@@ -44,6 +44,8 @@ const STEPS: RangeInclusive<usize> = 8..=15;
 const AT_ONCE: usize = 6;
 /// How often a sequence that went wrong is tried with fewer steps.
 const SHRINKS: u32 = 120;
+/// For how many milliseconds at most, lest one that goes wrong takes hours on a slow machine.
+const SHRINK_TIME: u32 = 300_000;
 
 /// A real host beside the one on paper.
 #[derive(Debug)]
@@ -101,6 +103,7 @@ fn each<T: Sync>(all: &[T], act: impl Fn(&T) -> Result<(), String> + Sync) -> Ve
     let work = || {
         while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
             let wrong = act(one).err();
+            wrong.iter().for_each(|wrong| println!("{wrong}"));
             found.lock().unwrap().extend(wrong);
         }
     };
@@ -112,8 +115,13 @@ fn each<T: Sync>(all: &[T], act: impl Fn(&T) -> Result<(), String> + Sync) -> Ve
 fn drawn(seed: u64) -> Result<(), String> {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config =
-        Config { cases: 1, max_shrink_iters: SHRINKS, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 1,
+        max_shrink_iters: SHRINKS,
+        max_shrink_time: SHRINK_TIME,
+        failure_persistence: None,
+        ..Config::default()
+    };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let ran = runner.run(&Drawn::sequential_strategy(STEPS), |(paper, steps, reached)| {
         apart(paper, steps, reached).map_err(TestCaseError::fail)

@@ -1,8 +1,10 @@
 //! Namespaces of a test's own: each test starts itself again inside them, and cleans up by exiting.
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::any::type_name;
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -17,19 +19,33 @@ pub(crate) fn in_private<F: Fn()>(body: F) {
         return body();
     }
     let test = test_of::<F>();
-    let output = unshare()
+    let (mut out, mut err) = (paper(), paper());
+    let status = unshare()
         .arg(env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .env("PATH", search_path())
         // Cargo's, for its own libraries; every program would look there first.
         .env_remove("LD_LIBRARY_PATH")
-        .output()
+        .stdout(out.try_clone().unwrap())
+        .stderr(err.try_clone().unwrap())
+        .status()
         .expect("util-linux has unshare");
-    let said = String::from_utf8_lossy(&output.stdout);
-    println!("{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{test} failed inside");
+    let said = written(&mut out);
+    println!("{said}{}", written(&mut err));
+    assert!(status.success(), "{test} failed inside");
     assert!(said.contains("1 passed"), "there is no test {test}");
+}
+
+/// A file in memory. The end of a pipe would be waited for as long as anybody has it who was left behind.
+fn paper() -> File {
+    File::from(memfd_create(c"said", MFdFlags::MFD_CLOEXEC).unwrap())
+}
+
+fn written(paper: &mut File) -> String {
+    let mut bytes = Vec::new();
+    paper.seek(SeekFrom::Start(0)).and_then(|_| paper.read_to_end(&mut bytes)).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `crate::module::test::{{closure}}` without its ends.

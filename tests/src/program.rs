@@ -7,11 +7,12 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// No command of ours takes so long, whatever else the machine does.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where cargo puts the command: beside the folder of the test binaries.
 pub(crate) fn path_of_linkspan() -> PathBuf {
@@ -62,26 +63,37 @@ pub(crate) fn run(command: &mut Command) -> Ran {
 /// Runs a program that may take so long.
 #[track_caller]
 pub(crate) fn run_within(command: &mut Command, patience: Duration) -> Ran {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ran = end_of(command.spawn().unwrap(), patience);
+    ran.unwrap_or_else(|| panic!("{command:?} does not end"))
+}
+
+/// What comes of a child, with what it writes into its pipes; one that does not end in time is killed.
+pub(crate) fn end_of(mut child: Child, patience: Duration) -> Option<Ran> {
     let out = child.stdout.take().map(collect);
     let err = child.stderr.take().map(collect);
     let Some(status) = wait(&mut child, patience) else {
         child.kill().unwrap();
         child.wait().unwrap();
-        panic!("{command:?} does not end");
+        return None;
     };
-    let text =
-        |pipe: Option<thread::JoinHandle<String>>| pipe.map_or_else(String::new, |p| p.join().unwrap());
-    Ran { status, out: text(out), err: text(err) }
+    // Whoever it started may have them still.
+    let text = |pipe: Option<Receiver<String>>| match pipe {
+        Some(pipe) => pipe.recv_timeout(patience).ok(),
+        None => Some(String::new()),
+    };
+    Some(Ran { status, out: text(out)?, err: text(err)? })
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (whole, received) = channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+        // Who waits no longer has no use for it.
+        let _ = whole.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    received
 }
 
 /// Waits for a child, but not for ever.
@@ -119,9 +131,9 @@ pub(crate) fn ask(line: &str, input: &str) -> String {
     command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().expect("it is piped").write_all(input.as_bytes()).unwrap();
-    let ran = child.wait_with_output().unwrap();
-    assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8_lossy(&ran.stdout).into_owned()
+    let ran = end_of(child, PATIENCE).unwrap_or_else(|| panic!("{line} does not end"));
+    assert!(ran.status.success(), "{line}: {ran}");
+    ran.out
 }
 
 /// The words of a line, those in single quotes as one.

@@ -3,7 +3,7 @@
 
 use crate::length::length;
 use crate::private::in_private_with;
-use crate::program::{Ran, wait};
+use crate::program::end_of;
 use crate::snapshot::Snapshot;
 use crate::strace::{Stopped, calls, stopped};
 use crate::traffic::{Question, serve};
@@ -183,15 +183,8 @@ impl Bench {
 }
 
 /// Waits for the end of one whom nobody keeps.
-fn done(line: &str, mut by: Child) -> Result<(), String> {
-    if wait(&mut by, PATIENCE).is_none() {
-        by.kill().unwrap();
-        by.wait().unwrap();
-        return Err(format!("{line} does not end"));
-    }
-    let output = by.wait_with_output().unwrap();
-    let err = String::from_utf8_lossy(&output.stderr).into_owned();
-    let ran = Ran { status: output.status, out: String::new(), err };
+fn done(line: &str, by: Child) -> Result<(), String> {
+    let Some(ran) = end_of(by, PATIENCE) else { return Err(format!("{line} does not end")) };
     if ran.code() == Some(0) { Ok(()) } else { Err(format!("{line}: {ran}")) }
 }
 

@@ -1,13 +1,13 @@
 //! Breaks system calls of the unmodified command, one at a time.
 
-use crate::program::{Ran, run, run_within, signal};
+use crate::program::{PATIENCE, Ran, end_of, run, run_within, signal};
 use crate::world::World;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What happens at one system call of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,7 +111,9 @@ pub(crate) fn stopped(world: &World, call: &str, nth: usize, line: &str) -> Opti
     let mut command = tracing(world, TRACE, &["-e", &inject, "-e", &format!("trace={call}")], line);
     let mut strace =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < until, "{line} neither ends nor comes to {call} {nth}");
         let ended = strace.try_wait().unwrap().is_some();
         let trace = fs::read_to_string(TRACE).unwrap_or_default();
         if let Some(thread) = trace.lines().find(|line| line.contains("--- stopped by SIGSTOP ---")) {
@@ -149,10 +151,9 @@ impl Stopped {
     #[track_caller]
     pub(crate) fn goes_on(self) -> Ran {
         self.release();
-        let output = self.strace.wait_with_output().unwrap();
+        let ran = end_of(self.strace, PATIENCE).expect("it goes on to its end");
         fs::remove_file(TRACE).unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ran { status: output.status, out: text(&output.stdout), err: text(&output.stderr) }
+        ran
     }
 }
 

@@ -11,7 +11,7 @@ use linkspan::NetNs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,8 @@ impl Others {
         }
         let start = || {
             let mut program = Command::new("sleep");
-            program.arg("infinity");
+            // Whoever reads what the test writes does not wait for it.
+            program.arg("infinity").stdout(Stdio::null()).stderr(Stdio::null());
             world.lab.program(program).unwrap()
         };
         format!("--pid {}", self.process.get_or_insert_with(start).id())

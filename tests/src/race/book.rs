@@ -194,6 +194,16 @@ impl Book {
         self.pages().certain.clone()
     }
 
+    /// Everything that was begun and has not ended.
+    pub(super) fn under_way(&self) -> Vec<Deed> {
+        self.pages()
+            .deeds
+            .iter()
+            .filter(|entered| entered.ended.is_none())
+            .map(|entered| entered.deed.clone())
+            .collect()
+    }
+
     /// Every address that is kept for certain.
     pub(super) fn kept(&self) -> Vec<Kept> {
         self.pages().kept.iter().map(|known| known.kept.clone()).collect()

@@ -10,11 +10,16 @@ use crate::snapshot::Snapshot;
 use crate::world::{Family, World};
 use linkspan::{AttachmentId, NetNs, Reservation};
 use std::collections::BTreeMap;
+use std::process::exit;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
 /// How many work at the same time.
 const WORKERS: usize = 16;
+
+/// How long nobody may come to the end of anything: longer than one command may take.
+const STANDSTILL: Duration = Duration::from_secs(900);
 
 /// How those are counted who were killed at work.
 const KILLED: &str = "killed";
@@ -77,11 +82,13 @@ pub(super) fn crowd<'a>(world: &'a World, doers: Vec<Doer<'a>>, deeds: usize, se
         tally: Mutex::default(),
     };
     thread::scope(|scope| {
-        for worker in 0..WORKERS {
+        let start = |worker: usize| {
             let crowd = &crowd;
             let dice = Dice::new(seed.wrapping_mul(1000).wrapping_add(u64::try_from(worker).unwrap()));
-            scope.spawn(move || crowd.work(&crowd.doers[worker % crowd.doers.len()], dice, deeds));
-        }
+            scope.spawn(move || crowd.work(&crowd.doers[worker % crowd.doers.len()], dice, deeds))
+        };
+        let workers: Vec<_> = (0..WORKERS).map(start).collect();
+        crowd.watch(seed, || workers.iter().all(ScopedJoinHandle::is_finished));
     });
     let wrong = crowd.wrong.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
     assert!(wrong.is_empty(), "seed {seed}:\n{wrong}");
@@ -93,6 +100,23 @@ pub(super) fn crowd<'a>(world: &'a World, doers: Vec<Doer<'a>>, deeds: usize, se
 }
 
 impl Crowd<'_> {
+    /// Waits for all; where nobody comes to an end of anything for so long, those who work in this process can be neither
+    /// told nor killed, and it ends with them.
+    fn watch(&self, seed: u64, all_have_ended: impl Fn() -> bool) {
+        let (mut done, mut until) = (0, Instant::now() + STANDSTILL);
+        while !all_have_ended() {
+            thread::sleep(Duration::from_millis(20));
+            let ended = self.tally().values().sum::<usize>();
+            if ended > done {
+                (done, until) = (ended, Instant::now() + STANDSTILL);
+            }
+            if Instant::now() > until {
+                println!("seed {seed}: after {done} deeds all stand still: {:?}", self.book.under_way());
+                exit(101);
+            }
+        }
+    }
+
     fn work(&self, doer: &Doer<'_>, mut dice: Dice, deeds: usize) {
         for _ in 0..deeds {
             let there = self.book.certain();
