@@ -16,10 +16,27 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where cargo puts the command: beside the folder of the test binaries.
 pub(crate) fn path_of_linkspan() -> PathBuf {
+    beside_linkspan("linkspan")
+}
+
+fn beside_linkspan(program: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join("linkspan");
+    let path = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps").join(program);
     assert!(path.is_file(), "{} is missing: cargo build -p linkspan-cli", path.display());
     path
+}
+
+/// The programs of this crate that a line can begin with; they lie beside the tests, as examples.
+const OWN: [&str; 1] = ["end"];
+
+/// A command by a line of words: one of this crate's own programs, or linkspan.
+pub(crate) fn command(line: &str) -> Command {
+    let words = words(line);
+    let own = words.first().filter(|first| OWN.contains(&first.as_str()));
+    let path = own.map_or_else(path_of_linkspan, |own| beside_linkspan(&format!("examples/{own}")));
+    let mut command = Command::new(path);
+    command.args(&words[usize::from(own.is_some())..]);
+    command
 }
 
 /// What came of a program.

@@ -72,6 +72,14 @@ impl Snapshot {
         change(&self.lines, &later.lines)
     }
 
+    /// Whether a container's host end is there that was switched off with the end of its namespace: the kernel removes it
+    /// when it comes to it.
+    pub(crate) fn has_a_dying_link(&self) -> bool {
+        let is_dying =
+            |line: &String| line.contains(": vethls") && line.contains(" mtu ") && !line.contains(",UP");
+        self.lines.keys().any(is_dying)
+    }
+
     fn note(&mut self, section: &str, line: &str) {
         *self.lines.entry(format!("{section}: {}", line.trim_end())).or_default() += 1;
     }

@@ -2,7 +2,7 @@
 
 use crate::beside::Theirs;
 use crate::private::{has_bridge_netfilter, lacks, skip};
-use crate::program::{self, Ran, path_of_linkspan, run, tool};
+use crate::program::{self, Ran, run, tool};
 use linkspan::lab::Lab;
 use linkspan::{
     Attachment, Container, DefinedNetwork, Endpoint, Firewall, Host, IpNet, Mode, NetNs, Network,
@@ -211,8 +211,8 @@ impl World {
 
     /// The command, with the firewall of this world.
     pub(crate) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(path_of_linkspan());
-        command.args(program::words(line)).env("LINKSPAN_FIREWALL", self.case.firewall.to_string());
+        let mut command = program::command(line);
+        command.env("LINKSPAN_FIREWALL", self.case.firewall.to_string());
         command
     }
 

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 // No letter of an id is among them, so that none of them is taken for the beginning of one.
 const CONTAINERS: [&str; 3] = ["x", "y", "z"];
+/// One whose namespace nobody holds but by its pin, and what that is.
+const ENDING: &str = "q";
+const PIN: &str = "/run/netns/q";
 const NETWORKS: &str = "web db own bridge";
 
 /// The host of the calling thread.
@@ -28,21 +31,31 @@ impl Ground {
         Self { world, containers: CONTAINERS.into_iter().map(pin).collect() }
     }
 
-    /// Looks at the host, and into the containers.
+    /// Looks at the host, and into the containers, once the kernel has come to rest.
     pub(super) fn look(&self) -> Snapshot {
-        Snapshot::take_with(&self.containers)
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let seen = Snapshot::take_with(&self.containers);
+            if !seen.has_a_dying_link() || Instant::now() > until {
+                return seen;
+            }
+            sleep(Duration::from_millis(20));
+        }
     }
 
     /// Takes away whatever is on record; where the records are damaged, once that is mended.
     pub(super) fn clear(&self) -> Result<(), String> {
-        let remove =
-            [format!("detach {} job", CONTAINERS.join(" ")), format!("network rm --force {NETWORKS}")];
+        let remove = [
+            format!("detach {} {ENDING} job", CONTAINERS.join(" ")),
+            format!("network rm --force {NETWORKS}"),
+        ];
         let mend = ["gc", "reconcile", "gc"];
         if let Err(refused) = self.run_all(&remove) {
             // What cannot be mended either is told by what follows.
             mend.iter().for_each(|line| drop(self.world.linkspan(line)));
             self.run_all(&remove).map_err(|again| format!("{refused}\nand after a repair:\n{again}"))?;
         }
+        NetNs::unpin(PIN).unwrap();
         if !lacks_link("br0") {
             self.tool("ip link delete br0");
         }
@@ -109,6 +122,12 @@ impl Ground {
             assert!(Instant::now() < until, "the links of {name} stay");
             sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Attaches the one that is to end, in a namespace of its own.
+    pub(super) fn attach_ending(&self, options: &str) {
+        drop(NetNs::create(PIN).unwrap());
+        self.linkspan(&format!("attach {ENDING} --netns {PIN} {options}"));
     }
 
     pub(super) fn lose_record(&self, container: &str) {

@@ -1,8 +1,8 @@
-//! What the command can do, each with a host that it is done to.
+//! What the command can do, and a program with the facade in it, each with a host that it is done to.
 
 use super::ground::Ground;
 
-/// Something that the command does.
+/// Something that a command does.
 pub(super) struct Operation {
     /// What is broken, for the one who reads a failure.
     pub(super) name: &'static str,
@@ -97,6 +97,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
     whole("detach from two networks", attached, "detach x"),
     parts("detach many", attached, "detach y nobody x"),
     whole("detach one that died", died, "detach p"),
+    // The pin is not what whoever repairs knows of.
+    Operation {
+        next: "gc",
+        ..parts("detach and end the namespace", with_one_that_ends, "end q /run/netns/q")
+    },
     whole("network create", nothing, "network create web"),
     whole(
         "network create with every option",
@@ -161,6 +166,11 @@ fn attached(ground: &Ground) {
 
 fn on_default(ground: &Ground) {
     ground.linkspan("attach x --netns /run/netns/x -p 8080:80");
+}
+
+fn with_one_that_ends(ground: &Ground) {
+    attached(ground);
+    ground.attach_ending("--network web --network db -p 8082:80 -p 8083:81/udp");
 }
 
 /// Networks that are defined, on a host that started again.
