@@ -91,9 +91,12 @@ impl Snapshot {
         let [all, rules] = [ask("ip -o -d -batch -", ALL), tool("ip -o -6 rule show")];
         for (section, text) in [(place, &*all), (&*format!("{place}, rule of IPv6"), &*rules)] {
             // With forwarding come anycast addresses, and stay with it; with a link's carrier comes its route for
-            // multicast, a moment after the link (net/ipv6/addrconf.c).
+            // multicast, and with an address its own route, a moment after the link or the address
+            // (net/ipv6/addrconf.c).
             let own = ["anycast ", "multicast ff00::/8 "];
-            let lines = text.lines().filter(|line| !own.iter().any(|begin| line.starts_with(begin)));
+            let is_own =
+                |line: &str| own.iter().any(|begin| line.starts_with(begin)) || is_of_ipv6_address(line);
+            let lines = text.lines().filter(|line| !is_own(line));
             lines.for_each(|line| self.note(section, &steady(line)));
         }
     }
@@ -273,6 +276,12 @@ fn uncounted(line: &str) -> &str {
 fn is_lock(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".lock") || path.parent().is_some_and(|folder| folder.ends_with("locks"))
+}
+
+/// Whether a route is that of an IPv6 address of the host.
+fn is_of_ipv6_address(route: &str) -> bool {
+    let mut words = route.split(' ');
+    words.next() == Some("local") && words.next().is_some_and(|to| to.contains(':'))
 }
 
 /// The files that are only appended to, and say the same in more lines after something came and went. They
