@@ -21,7 +21,7 @@ impl Folder {
     ///
     /// [`Error::Io`] where the system refuses.
     pub fn names(&self) -> Result<Vec<FileName>, Error> {
-        self.list(|_| true)
+        Ok(sorted(self.entries()?.iter()))
     }
 
     /// Returns the names of the subfolders, sorted.
@@ -30,7 +30,7 @@ impl Folder {
     ///
     /// [`Error::Io`] where the system refuses.
     pub fn folders(&self) -> Result<Vec<FileName>, Error> {
-        self.list(|entry| entry.folder)
+        Ok(sorted(self.entries()?.iter().filter(|entry| entry.folder)))
     }
 
     /// Says whether the folder holds neither files nor subfolders, dot files aside.
@@ -81,7 +81,8 @@ impl Folder {
         }
     }
 
-    /// The names of what stands in this folder, as [`names`](Self::names), with one look; on the way the drafts that killed writers left are removed.
+    /// The names of what stands in this folder, as [`names`](Self::names), with one look; on the way the drafts that
+    /// killed writers left are removed.
     ///
     /// A draft that cannot be removed stays for the next one who looks.
     ///
@@ -93,16 +94,7 @@ impl Folder {
         for Entry { name, .. } in entries.iter().filter(|entry| entry.is_of(&[DRAFT_SUFFIX])) {
             let _ = self.remove_if_unlocked(name);
         }
-        let mut names: Vec<FileName> = entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    fn list(&self, counts: fn(&Entry) -> bool) -> Result<Vec<FileName>, Error> {
-        let entries = self.entries()?.into_iter().filter(counts);
-        let mut names: Vec<FileName> = entries.filter_map(|entry| entry.name.parse().ok()).collect();
-        names.sort_unstable();
-        Ok(names)
+        Ok(sorted(entries.iter()))
     }
 
     fn remove_unlocked(&self, suffixes: &[&str]) -> Result<usize, Error> {
@@ -148,6 +140,13 @@ impl Folder {
         let stat = self.stat(name)?;
         Ok(stat.is_some_and(|stat| stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits()))
     }
+}
+
+/// The names of ours among these.
+fn sorted<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<FileName> {
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.name.parse().ok()).collect();
+    names.sort_unstable();
+    names
 }
 
 struct Entry {
