@@ -155,6 +155,30 @@ impl Folder {
         self.put(name, &self.bounded(name, bytes)?, durability)
     }
 
+    /// Writes a document of which nothing is left to say as [`rewrite`](Self::rewrite) does, and removes it where what is
+    /// there says nothing either that its type does not know. Returns whether there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`rewrite`](Self::rewrite).
+    pub fn rewrite_or_remove<T: Document>(
+        &self,
+        name: &FileName,
+        nothing: &T,
+        durability: Durability,
+    ) -> Result<bool, Error> {
+        let bytes = document::encode_with(nothing, &self.unknown::<T>(name)?);
+        let bytes = bytes.map_err(|fault| fault.at(self.path_of(name.as_str())))?;
+        let left = document::left_of(&bytes, nothing);
+        if !left.map_err(|fault| fault.at(self.path_of(name.as_str())))?.is_nothing() {
+            return self.put(name, &self.bounded(name, bytes)?, durability).map(|()| false);
+        }
+        if self.remove(name)? && durability == Durability::Disk {
+            self.sync()?;
+        }
+        Ok(true)
+    }
+
     /// What the document that is there says beside what its type knows.
     fn unknown<T: Document>(&self, name: &FileName) -> Result<Unknown, Error> {
         let Some(file) = self.open_file(name.as_str(), OFlag::O_RDONLY)? else {
