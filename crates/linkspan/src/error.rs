@@ -59,7 +59,7 @@ pub enum Error {
     NetworkInUse {
         /// The name.
         name: NetworkName,
-        /// The containers.
+        /// The containers; none where one that is being attached has no record yet.
         by: Vec<ContainerName>,
     },
     /// Addresses of the network are kept for containers.
@@ -132,7 +132,7 @@ pub enum Error {
         /// The wanted address.
         address: IpAddr,
         /// The name that it is kept for.
-        holder: String,
+        holder: ContainerName,
     },
     /// The namespace is attached already.
     #[error("the network namespace is attached already, as `{holder}`")]
@@ -363,14 +363,19 @@ impl fmt::Display for Residue {
 }
 
 impl Error {
-    /// What mends the file that cannot be read, where that is what was refused.
+    /// What can be done about it, where that is known: what mends a file that cannot be read, or frees an address.
     ///
     /// Files are damaged by others, or by a disk: linkspan replaces a file as a whole, or appends to it and passes over
     /// what was not written to its end. What cannot be read is never begun anew without being told, since it may say
     /// who has an address.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
-            Self::Records(refused) | Self::Address(ipam::Error::Book(refused)) => Remedy::of(refused),
+            Self::Records(refused) => Remedy::of(refused),
+            #[cfg(feature = "kernel")]
+            Self::Address(ipam::Error::Book(refused)) => Remedy::of(refused),
+            Self::Address(ipam::Error::Exhausted { .. }) => Some(Remedy::FreeAddress),
+            Self::AddressKept { .. } => Some(Remedy::ReleaseAddress),
+            Self::NetworkKeeps { .. } => Some(Remedy::ReleaseOrForce),
             Self::LeftBehind { left, refused } => {
                 let left = left.iter().find_map(|left| left.source.remedy());
                 left.or_else(|| refused.as_ref().and_then(|refused| refused.remedy()))
@@ -417,7 +422,7 @@ impl Error {
     }
 }
 
-/// What mends a file that cannot be read.
+/// What can be done about a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
@@ -427,7 +432,8 @@ pub enum Remedy {
     ReconcileOrCollect,
     /// `Host::gc` removes it, with the links and rules that it stood for.
     Collect,
-    /// `Host::reconcile` writes it anew where the network is up; `Host::remove_network` removes it.
+    /// `Host::reconcile` writes it anew where the network is up; `Host::remove_network` removes it, and
+    /// `Host::remove_network_and_attachments` where addresses are kept of it.
     RemoveNetwork,
     /// `Host::reconcile` writes it anew where the leases tell of it; `Host::remove_network_and_attachments` removes it
     /// with its network.
@@ -435,6 +441,12 @@ pub enum Remedy {
     /// Something that linkspan did not make stands in its place, and is in nobody's hands but the user's:
     /// `Host::reconcile` and `Host::gc` do the rest once it is gone.
     RemoveByHand,
+    /// `Host::release_address` lets go of an address that is kept, and detaching frees one that is not.
+    FreeAddress,
+    /// `Host::release_address` lets go of it.
+    ReleaseAddress,
+    /// `Host::release_address` lets go of each; `Host::remove_network_and_attachments` of all, with the network.
+    ReleaseOrForce,
 }
 
 impl Remedy {
@@ -461,9 +473,17 @@ impl fmt::Display for Remedy {
                 "reconcile writes it anew where the network is defined, gc removes it where it is not"
             }
             Self::Collect => "gc removes it, with the links and rules that it stood for",
-            Self::RemoveNetwork => "reconcile writes it anew where the network is up, network rm removes it",
+            Self::RemoveNetwork => {
+                "reconcile writes it anew where the network is up, network rm removes it, \
+                 with --force where addresses are kept"
+            }
             Self::RemoveNetworkByForce => {
                 "reconcile writes it anew where the leases tell of it, network rm --force removes it with its network"
+            }
+            Self::FreeAddress => "detach frees one, and network release one that is kept",
+            Self::ReleaseAddress => "network release lets go of it",
+            Self::ReleaseOrForce => {
+                "network release lets go of an address, network rm --force of all with the network"
             }
             Self::RemoveByHand => "it is not linkspan's: remove it, and reconcile and gc do the rest",
         })
@@ -492,6 +512,9 @@ struct Names<'a>(&'a [ContainerName]);
 
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("a container that is being attached");
+        }
         let names: Vec<_> = self.0.iter().map(|name| format!("`{name}`")).collect();
         f.write_str(&names.join(", "))
     }

@@ -54,6 +54,26 @@ impl Garbage {
         &self.rules
     }
 
+    /// The networks on which attachments that no record tells of have addresses, with those attachments.
+    pub fn leases(&self) -> &[(NetworkId, AttachmentId)] {
+        &self.leases
+    }
+
+    /// The networks that are no more, and of which there are leases.
+    pub fn books(&self) -> &[NetworkId] {
+        &self.books
+    }
+
+    /// The networks that are no more, and of which addresses are kept.
+    pub fn reservations(&self) -> &[NetworkId] {
+        &self.reservations
+    }
+
+    /// The attachments that no record tells of, and that have a name, a namespace or a port.
+    pub fn claims(&self) -> &[AttachmentId] {
+        &self.claims
+    }
+
     /// The records that are empty, cut off or overwritten; what they stood for is among the orphans.
     pub fn damaged(&self) -> &[PathBuf] {
         &self.damaged

@@ -428,9 +428,10 @@ impl<'a> Attempt<'a> {
 /// Says whom an address is kept for by the name that people call him.
 fn by_name(refused: Error) -> Error {
     match refused {
-        Error::Address(ipam::Error::Kept { address, owner }) => {
-            Error::AddressKept { address, holder: owner.to_string() }
-        }
+        Error::Address(ipam::Error::Kept { address, owner }) => match owner.as_str().parse() {
+            Ok(holder) => Error::AddressKept { address, holder },
+            Err(_) => Error::Address(ipam::Error::Kept { address, owner }),
+        },
         refused => refused,
     }
 }
