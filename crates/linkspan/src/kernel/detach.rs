@@ -46,6 +46,15 @@ impl Host {
     ///
     /// # Errors
     /// As [`detach`](Self::detach); and where its addresses cannot be kept, [`Error::Records`] before any change.
+    ///
+    /// ```no_run
+    /// use linkspan::{Addresses, Host};
+    ///
+    /// let host = Host::open()?;
+    /// // Whoever is attached as `web-1` next has the same addresses.
+    /// host.detach_with(host.find("web-1")?.id(), Addresses::Keep)?;
+    /// # Ok::<(), linkspan::Error>(())
+    /// ```
     pub fn detach_with(&self, id: AttachmentId, addresses: Addresses) -> Result<Detached, Error> {
         self.remove(|taken_back| {
             // Who may not touch the links is told so before anything is marked.

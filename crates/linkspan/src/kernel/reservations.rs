@@ -15,9 +15,16 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::NoSuchNetwork`], [`Error::Records`].
+    ///
+    /// ```no_run
+    /// let host = linkspan::Host::open()?;
+    /// for kept in host.reservations(&"web".parse()?)? {
+    ///     println!("{} is for {}", kept.address(), kept.container());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reservations(&self, network: &NetworkName) -> Result<Vec<Reservation>, Error> {
-        let network = self.defined(network)?;
-        Ok(self.state.reservations(network.id)?.unwrap_or_default().list())
+        self.reservations_of(&self.defined(network)?)
     }
 
     /// Lets go of an address that is kept, and returns whom it was kept for; `None` where it was not, which is as good.
@@ -27,6 +34,14 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::NoSuchNetwork`], [`Error::Records`].
+    ///
+    /// ```no_run
+    /// let host = linkspan::Host::open()?;
+    /// if let Some(container) = host.release_address(&"web".parse()?, "10.88.0.2".parse()?)? {
+    ///     println!("it was kept for {container}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release_address(
         &self,
         network: &NetworkName,
@@ -46,6 +61,14 @@ impl Host {
             let _ = self.run.book(network).follow(|| self.kept(network));
             Ok(Some(released))
         })
+    }
+
+    /// The addresses that are kept of a network which was found before; none where it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Records`].
+    pub fn reservations_of(&self, network: &DefinedNetwork) -> Result<Vec<Reservation>, Error> {
+        Ok(self.state.reservations(network.id)?.unwrap_or_default().list())
     }
 
     fn defined(&self, network: &NetworkName) -> Result<DefinedNetwork, Error> {
@@ -76,22 +99,29 @@ impl Host {
             let addresses = endpoint.addresses.iter().map(ipnet::IpNet::addr);
             after.entry(endpoint.network_id).or_default().keep(name, addresses);
         }
-        let kept = after.iter().try_for_each(|(network, reservations)| {
-            self.state.reserve(*network, reservations)?;
-            self.run.book(*network).follow(|| self.kept(*network))
-        });
+        let kept = after.iter().try_for_each(|(network, reservations)| self.reserve(*network, reservations));
         kept.map_err(|refused| refused.after(self.keep_again(&before)))
+    }
+
+    /// Leases are told before and after: so they know what is on file whoever is killed, should the file be lost.
+    fn reserve(&self, network: NetworkId, reservations: &Reservations) -> Result<(), Error> {
+        self.run.book(network).follow(|| Ok::<_, Error>(reservations.owners()))?;
+        self.state.reserve(network, reservations)?;
+        // Whoever wanted an address in between made them follow what was on file.
+        self.run.book(network).follow(|| self.kept(network))
     }
 
     /// Puts the reservations back that were there before.
     fn keep_again(&self, before: &BTreeMap<NetworkId, Reservations>) -> Result<(), Error> {
         before.iter().try_for_each(|(network, reservations)| {
             let there = self.state.reservations(*network)?.unwrap_or_default();
-            if there == *reservations {
-                return Ok(());
+            if there != *reservations {
+                let what = Residue::Records { of: network.to_string() };
+                self.state.reserve(*network, reservations).map_err(|refused| refused.leaving(what))?;
             }
-            let what = Residue::Records { of: network.to_string() };
-            self.state.reserve(*network, reservations).map_err(|refused| refused.leaving(what))
+            // Who wants an address makes them follow too.
+            let _ = self.run.book(*network).follow(|| self.kept(*network));
+            Ok(())
         })
     }
 
