@@ -88,6 +88,8 @@ mod recovery;
 #[cfg(test)]
 mod recovery_killed;
 #[cfg(test)]
+mod removal;
+#[cfg(test)]
 mod reservations;
 #[cfg(test)]
 mod security;

@@ -415,6 +415,12 @@ fn what_a_newer_program_says_of_reservations_stays_and_a_newer_file_is_refused()
         let id = world.host.networks().unwrap()[0].id();
         let path = format!("/var/lib/linkspan/reservations/{id}");
         let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, whole.replace("{\"version\":1,", "{\"version\":1,\"later\":7,")).unwrap();
+        for ip in ["10.88.0.2", "fd88::2"] {
+            world.linkspan(&format!("network release web {ip}")).ok();
+        }
+        // Nothing is kept, and what somebody else wrote is.
+        assert!(fs::read_to_string(&path).unwrap().contains("\"later\":7"));
         let later = whole.replace("{\"container\":\"a\"}", "{\"container\":\"a\",\"since\":7}");
         fs::write(&path, later).unwrap();
         world.linkspan("network release web fd88::2").ok();
@@ -425,5 +431,36 @@ fn what_a_newer_program_says_of_reservations_stays_and_a_newer_file_is_refused()
             is_refused(&world.linkspan(line), "has version 1000");
         }
         is_refused(&try_attach(&world, "b", "--network web"), "has version 1000");
+    });
+}
+
+#[test]
+fn what_a_killed_process_has_kept_comes_back_when_its_file_is_lost() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        world.linkspan(WEB).ok();
+        let id = world.host.networks().unwrap()[0].id();
+        let path = format!("/var/lib/linkspan/reservations/{id}");
+        let mut damaged = 0;
+        attach(&world, "a", "--network web");
+        for call in ["fsync", "write"] {
+            for nth in 1.. {
+                let fault = Fault { call, effect: Effect::Killed, nth, lasting: false };
+                let Some(ran) = broken(&world, fault, "detach --keep-address a") else { break };
+                let before = kept(&world, "web");
+                if ran.code().is_none() && !before.is_empty() {
+                    fs::write(&path, "").unwrap();
+                    damaged += 1;
+                    assert!(world.linkspan("reconcile").ok().contains(&path), "{call} {nth}");
+                    assert_eq!(kept(&world, "web"), before, "{call} {nth}");
+                }
+                ["10.88.0.2", "fd88::2"]
+                    .iter()
+                    .for_each(|ip| drop(world.linkspan(&format!("network release web {ip}")).ok()));
+                world.linkspan("detach a").ok();
+                attach(&world, "a", "--network web");
+            }
+        }
+        assert!(damaged > 0);
     });
 }

@@ -12,6 +12,9 @@ pub(crate) enum Fault {
     Usage(String),
     #[error(transparent)]
     Refused(#[from] Error),
+    /// Several things were told, and these were refused.
+    #[error("{}", .0.iter().map(Self::of_one).collect::<Vec<_>>().join("; "))]
+    RefusedEach(Vec<Error>),
     #[error("`{wanted}` begins the ids of {count} networks")]
     Ambiguous { wanted: String, count: usize },
     #[error("there is no network `{wanted}`")]
@@ -42,11 +45,20 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// The status of every command but `run`: 1 refused, 2 usage, 3 something is left.
-    pub(crate) const fn status(&self) -> u8 {
+    pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Refused(Error::LeftBehind { .. }) | Self::Report(_) | Self::DemoResidue { .. } => 3,
+            Self::RefusedEach(each) if each.iter().any(|why| !why.left_behind().is_empty()) => 3,
             _ => 1,
+        }
+    }
+
+    /// What came of several things that were told, of which these were refused.
+    pub(crate) fn of_each(mut refused: Vec<Error>) -> Result<(), Self> {
+        match refused.len() {
+            0 | 1 => refused.pop().map_or(Ok(()), |why| Err(why.into())),
+            _ => Err(Self::RefusedEach(refused)),
         }
     }
 
@@ -63,15 +75,18 @@ impl Fault {
     /// The whole story in one line.
     pub(crate) fn line(&self) -> String {
         match self {
-            Self::Refused(error) => {
-                let line = match error {
-                    Error::LeftBehind { left, refused } => one_line(&left_behind(left, refused.as_deref())),
-                    error => chain(error),
-                };
-                error.remedy().map_or(line.clone(), |remedy| format!("{line}; {remedy}"))
-            }
+            Self::Refused(error) => Self::of_one(error),
             fault => chain(fault),
         }
+    }
+
+    /// What was refused, why, and what mends it.
+    fn of_one(error: &Error) -> String {
+        let line = match error {
+            Error::LeftBehind { left, refused } => one_line(&left_behind(left, refused.as_deref())),
+            error => chain(error),
+        };
+        error.remedy().map_or(line.clone(), |remedy| format!("{line}; {remedy}"))
     }
 }
 

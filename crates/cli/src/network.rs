@@ -1,7 +1,7 @@
 //! `linkspan network`.
 
 use crate::args::{NetworkCommand, NetworkCreate};
-use crate::fault::{Fault, note, stays};
+use crate::fault::{Fault, note};
 use crate::output::{self, Listed, Output};
 use crate::wish;
 use linkspan::{
@@ -9,6 +9,7 @@ use linkspan::{
     Reservation,
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 pub(crate) fn perform(host: &Host, command: &NetworkCommand, out: Output) -> Result<(), Fault> {
@@ -41,7 +42,7 @@ struct Keeping<'a> {
 
 fn keeping<'a>(host: &Host, network: Listed<'a>) -> Result<Keeping<'a>, Error> {
     let reservations = match &network {
-        Listed::OnRecord { network, .. } => host.reservations(network.name()),
+        Listed::OnRecord { network, .. } => host.reservations_of(network),
         Listed::BuiltIn { .. } => Ok(Vec::new()),
     };
     Ok(Keeping { reservations: reservations?, network })
@@ -120,29 +121,34 @@ struct Released {
     container: ContainerName,
 }
 
-/// Finds all before it removes the first one, and says at the end which ones are gone.
+/// Finds all before it removes the first one. One that is refused keeps no other from going, and each of them is told.
 fn remove(host: &Host, wanted: &[String], force: bool, out: Output) -> Result<(), Fault> {
-    let names = match host.networks() {
+    let on_record = match host.networks() {
         // One that cannot be read is removed by its name.
-        Err(damaged) if damaged.remedy() == Some(Remedy::RemoveNetwork) => {
-            wanted.iter().map(|wanted| wanted.parse().ok()).collect()
-        }
-        on_record => named(&on_record?, wanted, force)?,
+        Err(damaged) if damaged.remedy() == Some(Remedy::RemoveNetwork) => None,
+        on_record => Some(on_record?),
+    };
+    let names = match &on_record {
+        Some(on_record) => named(on_record, wanted, force)?,
+        None => wanted.iter().map(|wanted| wanted.parse().ok()).collect(),
     };
     if names.iter().any(Option::is_none) {
         // What a dead process left of one that is not there is taken back.
         host.repair()?;
     }
-    let mut removed = Vec::new();
-    let done = names.into_iter().flatten().try_for_each(|name| {
-        let done = remove_one(host, &name, force);
-        done.map_err(|refused| if removed.is_empty() { refused } else { stays(&name, refused) })?;
-        removed.push(name);
-        Ok::<_, Error>(())
-    });
+    let was_there = |name: &NetworkName| on_record.iter().flatten().any(|there| there.name() == name);
+    let (mut removed, mut refused) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for name in names.into_iter().flatten().filter(|name| seen.insert(name.clone())) {
+        match remove_one(host, &name, force) {
+            // Somebody else was faster.
+            Err(Error::NoSuchNetwork { .. }) if force || was_there(&name) => removed.push(name),
+            done => done.map_or_else(|why| refused.push(why), |()| removed.push(name)),
+        }
+    }
     let lines: String = removed.iter().map(|name| format!("{name}\n")).collect();
     let reported = out.report(&lines, &removed);
-    done?;
+    Fault::of_each(refused)?;
     reported
 }
 
@@ -173,14 +179,7 @@ fn absent(wanted: &str, force: bool) -> Result<Option<NetworkName>, Fault> {
 }
 
 fn remove_one(host: &Host, name: &NetworkName, force: bool) -> Result<(), Error> {
-    if !force {
-        return host.remove_network(name);
-    }
-    match host.remove_network_and_attachments(name) {
-        // What somebody began to remove may be gone by the time that its turn comes.
-        Err(Error::NoSuchNetwork { .. }) => Ok(()),
-        done => done,
-    }
+    if force { host.remove_network_and_attachments(name) } else { host.remove_network(name) }
 }
 
 /// The network of this name, or the one whose id begins like this.

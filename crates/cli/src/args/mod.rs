@@ -174,7 +174,8 @@ pub(crate) enum NetworkCommand {
         #[arg(value_parser = parsed::<IpAddr>)]
         ip: IpAddr,
     },
-    /// Remove networks that nobody is attached to and that keep no address, and print their names
+    /// Remove networks that nobody is attached to and that keep no address, and print their names; one that is refused
+    /// keeps no other from going
     #[command(alias = "remove")]
     Rm {
         /// Their names, their ids, or the beginnings of their ids

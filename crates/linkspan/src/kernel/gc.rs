@@ -3,6 +3,7 @@
 use crate::attachment::AttachmentRecord;
 use crate::gc::{Collected, Garbage, Survey, garbage};
 use crate::kernel::attach::owner;
+use crate::kernel::damage::{or_damage, undamaged};
 use crate::kernel::home::{Readable, file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
@@ -26,7 +27,8 @@ impl Host {
     }
 
     /// Removes what nobody needs any more: attachments whose container is gone, what killed processes left, and the
-    /// links, rules, leases, claims and files of this instance that no record wants. Nothing of others is touched.
+    /// links, rules, leases, claims and files of this instance that no record wants. Nothing of others is touched. An
+    /// address that is kept stays so ([`Addresses::Keep`](crate::Addresses::Keep)) as long as its network is defined.
     ///
     /// A container is gone when its namespace is not where it was, or, where it has no place, when its host ends are
     /// gone. Links are known by their MAC ([`Garbage::orphans`]). What cannot be removed is told
@@ -107,7 +109,7 @@ impl Host {
             }
         }
         let taken_back = self.take_back_all(records);
-        let networks = self.define_alone().map(drop);
+        let networks = self.take_back_every_network();
         let mut undone = Undone::default();
         undone.note(Residue::Unknown, taken_back);
         undone.note(Residue::Unknown, networks);
@@ -167,11 +169,8 @@ impl Host {
     fn lessees(&self) -> Result<Vec<(NetworkId, Vec<AttachmentId>)>, Error> {
         let mut all = Vec::new();
         for network in self.run.books_on_file()? {
-            let owners = match self.run.book(network).owners() {
-                // Who has what is not known, so nothing of it is free.
-                Err(linkspan_ipam::Error::Book(refused)) if refused.is_damage() => continue,
-                owners => owners?,
-            };
+            // Where it is not known who has what, nothing of it is free.
+            let Ok(owners) = or_damage(self.run.book(network).owners())? else { continue };
             all.push((network, owners.iter().filter_map(|owner| owner.as_str().parse().ok()).collect()));
         }
         Ok(all)
@@ -181,11 +180,8 @@ impl Host {
     fn unfinished(&self) -> Result<Vec<String>, Error> {
         let mut names = BTreeSet::new();
         for file in self.run.pending.names()? {
-            match self.name_of_the_dead(&file) {
-                // It is among what is damaged.
-                Err(Error::Records(refused)) if refused.is_damage() => {}
-                name => names.extend(name?),
-            }
+            // A damaged one is among what is damaged.
+            names.extend(undamaged(self.name_of_the_dead(&file))?);
         }
         Ok(names.into_iter().collect())
     }

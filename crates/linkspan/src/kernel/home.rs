@@ -1,10 +1,10 @@
-//! The folders: what is where, whose they are, and which locks go with them.
+//! The run folder: what is where, whose it is, and which locks go with it.
 
 use crate::attachment::AttachmentRecord;
 use crate::claims::Claims;
+use crate::kernel::damage::undamaged;
 use crate::plan::{Firewall, NetworkRecord};
-use crate::reservation::Reservations;
-use crate::{AttachmentId, DefinedNetwork, Error, NetworkId, NetworkName};
+use crate::{AttachmentId, Error, NetworkId};
 use linkspan_ipam::LeaseBook;
 use linkspan_nat_rules::{Change, Instance, Ruleset};
 use linkspan_netns::Cookie;
@@ -273,7 +273,7 @@ impl Run {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Held shared by whoever attaches to a network, alone by whoever brings it up or takes it down.
+    /// Held shared by whoever attaches to a network, alone by whoever takes it down.
     pub(crate) fn lock_network(&self, network: NetworkId, access: Access) -> Result<Lock, Error> {
         Ok(self.locks.lock(&lock_of(network), access)?)
     }
@@ -283,9 +283,12 @@ impl Run {
         Ok(self.locks.try_lock(&lock_of(network), Access::Exclusive)?)
     }
 
-    /// Gives the lock of a network back that is no more, together with its file.
-    pub(crate) fn forget_lock(&self, network: NetworkId, alone: Lock) -> Result<(), Error> {
-        Ok(self.locks.remove_lock(&lock_of(network), alone)?)
+    /// Gives the lock of a network back that is no more, together with its file, unless somebody else has it.
+    pub(crate) fn forget_lock(&self, network: NetworkId, alone: Option<Lock>) -> Result<(), Error> {
+        match alone.map_or_else(|| self.try_lock_network(network), |alone| Ok(Some(alone)))? {
+            Some(alone) => Ok(self.locks.remove_lock(&lock_of(network), alone)?),
+            None => Ok(()),
+        }
     }
 
     /// Held by whoever rewrites all rules, which is all that iptables can.
@@ -342,9 +345,9 @@ pub(crate) enum Readable {
 
 impl Readable {
     fn of<T>(self, read: Result<Option<T>, linkspan_records::Error>) -> Result<Option<T>, Error> {
-        match read {
-            Err(refused) if self == Self::Undamaged && refused.is_damage() => Ok(None),
-            read => Ok(read?),
+        match self {
+            Self::All => Ok(read?),
+            Self::Undamaged => undamaged(read),
         }
     }
 }
@@ -364,134 +367,6 @@ pub(crate) fn network_file(network: NetworkId) -> FileName {
 /// The network whose record has this name.
 pub(crate) fn network_of(name: &FileName) -> Option<NetworkId> {
     name.as_str().strip_prefix(NETWORK)?.parse().ok()
-}
-
-/// The state folder, which outlives a reboot: the definitions of networks, and the addresses of them that are kept.
-#[derive(Debug)]
-pub(crate) struct State {
-    networks: Folder,
-    reservations: Folder,
-    root: Folder,
-}
-
-impl State {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let root = Folder::open(path)?;
-        let folder = |name| root.folder(&file(name));
-        Ok(Self { networks: folder("networks")?, reservations: folder("reservations")?, root })
-    }
-
-    /// Held by whoever defines or forgets a network.
-    pub(crate) fn lock(&self) -> Result<Lock, Error> {
-        Ok(self.root.lock(&file("networks.lock"), Access::Exclusive)?)
-    }
-
-    /// The same, where nobody has it.
-    pub(crate) fn try_lock(&self) -> Result<Option<Lock>, Error> {
-        Ok(self.root.try_lock(&file("networks.lock"), Access::Exclusive)?)
-    }
-
-    /// The names of the networks that are defined, readable or not.
-    pub(crate) fn names(&self) -> Result<Vec<NetworkName>, Error> {
-        Ok(self.networks.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
-    }
-
-    /// Where a network is defined.
-    pub(crate) fn path_of(&self, name: &NetworkName) -> PathBuf {
-        self.networks.path().join(name.as_str())
-    }
-
-    /// Removes a definition, whatever it says.
-    pub(crate) fn remove(&self, name: &NetworkName) -> Result<(), Error> {
-        self.networks.remove(&file(name))?;
-        Ok(self.networks.sync()?)
-    }
-
-    pub(crate) fn find(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
-        Ok(self.networks.read(&file(name))?)
-    }
-
-    pub(crate) fn all(&self) -> Result<Vec<DefinedNetwork>, Error> {
-        let read = |name| self.networks.read(name).transpose();
-        Ok(self.networks.names()?.iter().filter_map(read).collect::<Result<_, _>>()?)
-    }
-
-    /// Removes what killed writers left.
-    pub(crate) fn sweep(&self) -> Result<(), Error> {
-        [&self.networks, &self.reservations].iter().try_for_each(|folder| Ok(folder.sweep().map(drop)?))
-    }
-
-    pub(crate) fn define(&self, network: &DefinedNetwork) -> Result<(), Error> {
-        Ok(self.networks.write(&file(&network.name), network, Durability::Disk)?)
-    }
-
-    pub(crate) fn forget(&self, network: &DefinedNetwork) -> Result<(), Error> {
-        self.sweep()?;
-        // Another of the same name may have been defined since.
-        if self.find(&network.name)?.is_some_and(|there| there.id == network.id) {
-            self.networks.remove(&file(&network.name))?;
-            self.networks.sync()?;
-        }
-        self.forget_reservations(network.id)
-    }
-
-    /// Held by whoever changes what is kept; whoever looks sees what was before or what is after.
-    pub(crate) fn lock_reservations(&self) -> Result<Lock, Error> {
-        Ok(self.root.lock(&file("reservations.lock"), Access::Exclusive)?)
-    }
-
-    /// The addresses of a network that are kept; `None` where none are.
-    pub(crate) fn reservations(&self, network: NetworkId) -> Result<Option<Reservations>, Error> {
-        Ok(self.reservations.read(&file(network))?)
-    }
-
-    /// Notes which addresses of a network are kept.
-    pub(crate) fn reserve(&self, network: NetworkId, reservations: &Reservations) -> Result<(), Error> {
-        if reservations.is_empty() {
-            return self.remove_reservations(network);
-        }
-        Ok(self.reservations.rewrite(&file(network), reservations, Durability::Disk)?)
-    }
-
-    /// Whether addresses of a network are kept; where a file says so that cannot be understood, they may be.
-    pub(crate) fn keeps_addresses(&self, network: NetworkId) -> Result<bool, Error> {
-        match self.reservations(network) {
-            Err(Error::Records(refused @ linkspan_records::Error::Io { .. })) => Err(refused.into()),
-            read => Ok(!matches!(read, Ok(None))),
-        }
-    }
-
-    /// Removes what is kept of a network that is no more, whatever is in its file.
-    pub(crate) fn forget_reservations(&self, network: NetworkId) -> Result<(), Error> {
-        // Where nothing is kept, nobody can be at work on it who is worth being waited for.
-        if !self.keeping()?.contains(&network) {
-            return Ok(());
-        }
-        let _changing = self.lock_reservations()?;
-        self.remove_reservations(network)
-    }
-
-    fn remove_reservations(&self, network: NetworkId) -> Result<(), Error> {
-        match self.reservations.remove(&file(network))? {
-            true => Ok(self.reservations.sync()?),
-            false => Ok(()),
-        }
-    }
-
-    /// Writes what is kept of a network in place of a file that cannot be read, and says where that is.
-    pub(crate) fn reserve_anew(
-        &self,
-        network: NetworkId,
-        reservations: &Reservations,
-    ) -> Result<PathBuf, Error> {
-        self.reservations.write(&file(network), reservations, Durability::Disk)?;
-        Ok(self.reservations.path().join(network.to_string()))
-    }
-
-    /// The networks of which addresses are kept, be the file readable or not.
-    pub(crate) fn keeping(&self) -> Result<Vec<NetworkId>, Error> {
-        Ok(self.reservations.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
-    }
 }
 
 #[cfg(test)]

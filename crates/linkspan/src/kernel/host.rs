@@ -2,7 +2,8 @@ use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::id::Moment;
 use crate::kernel::firewall::Rules;
-use crate::kernel::home::{Identity, Run, State, file};
+use crate::kernel::home::{Identity, Run, file};
+use crate::kernel::state::State;
 use crate::kernel::undone::Undone;
 use crate::plan::Firewall;
 use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkName, Residue};
@@ -96,7 +97,8 @@ impl Builder {
         self
     }
 
-    /// Where networks are defined; by default `/var/lib/INSTANCE`.
+    /// Where networks are defined, and addresses of them are kept for containers that are not there; by default
+    /// `/var/lib/INSTANCE`. Both outlast a reboot.
     #[must_use]
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(path.into());

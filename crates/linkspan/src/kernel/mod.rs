@@ -1,6 +1,8 @@
 //! The door: what the plans say is looked up and performed here.
 
 mod attach;
+mod damage;
+mod defining;
 mod detach;
 mod doctor;
 mod ending;
@@ -15,7 +17,9 @@ mod ports;
 mod rebuild;
 mod reconcile;
 mod records;
+mod removal;
 mod reservations;
+mod state;
 mod undone;
 mod up;
 mod view;

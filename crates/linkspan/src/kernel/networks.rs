@@ -1,14 +1,10 @@
-//! Networks: defining, removing and listing them.
+//! Networks: defining and planning them.
 
-use crate::kernel::home::{network_file, network_of};
 use crate::kernel::host::{Host, read};
-use crate::kernel::up::{Defining, Known, Turn};
+use crate::kernel::up::Known;
 use crate::network::{Surroundings, decide, nameservers};
-use crate::plan::{NetworkPlan, NetworkRecord};
-use crate::{
-    Addresses, Attachment, Container, ContainerName, DefinedNetwork, Error, Network, NetworkId, NetworkName,
-    Residue,
-};
+use crate::plan::NetworkPlan;
+use crate::{Container, DefinedNetwork, Error, Network, NetworkId, NetworkName};
 use linkspan_net_types::IfName;
 use linkspan_veth_bridge::Snapshot;
 use linkspan_veth_bridge::kernel::Links;
@@ -61,10 +57,7 @@ impl Host {
                 Some(there) => (suits(&there).map(|()| there)?, Known::OnRecord),
                 None => (self.decide(wanted)?, Known::Undefined),
             };
-            Ok(match self.bring_up(defining, &network, known)? {
-                Turn::Done(_) => Turn::Done(network),
-                Turn::Busy(busy) => Turn::Busy(busy),
-            })
+            Ok(self.bring_up(defining, &network, known)?.map(|_| network))
         })
     }
 
@@ -114,147 +107,6 @@ impl Host {
             return Err(Error::NetworkExists { name: there.name });
         }
         self.plan_network(&self.decide(wanted)?)
-    }
-
-    /// Removes a network that nobody is attached to: its bridge, its rules, its definition.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchNetwork`], [`Error::NetworkReserved`], [`Error::NetworkInUse`], [`Error::NetworkKeeps`],
-    /// [`Error::LeftBehind`].
-    pub fn remove_network(&self, name: &NetworkName) -> Result<(), Error> {
-        self.remove_network_with(name, Addresses::Keep)
-    }
-
-    fn remove_network_with(&self, name: &NetworkName, addresses: Addresses) -> Result<(), Error> {
-        let begun = self.is_being_removed(name)?;
-        match self.remove(|_| self.remove_unused(name, addresses)) {
-            // What an earlier call left of it was taken back on the way, and that was all.
-            Err(Error::NoSuchNetwork { .. }) if begun => Ok(()),
-            done => done,
-        }
-    }
-
-    /// Whether somebody began to remove the network, and did not come to the end of it.
-    fn is_being_removed(&self, name: &NetworkName) -> Result<bool, Error> {
-        for file in self.run.pending.names()?.iter().filter(|file| network_of(file).is_some()) {
-            let record = self.run.pending.peek_record::<NetworkRecord>(file);
-            if record.ok().flatten().is_some_and(|record| record.network.name == *name && record.forget) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Removes a network with every attachment on it, and with every address of it that is kept.
-    ///
-    /// # Errors
-    /// As [`remove_network`](Self::remove_network); what can be detached is, whatever else is refused.
-    pub fn remove_network_and_attachments(&self, name: &NetworkName) -> Result<(), Error> {
-        let begun = self.is_being_removed(name)?;
-        self.refuse_unusable(name)?;
-        let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
-        let ids: Vec<_> = self.attachments()?.iter().filter(|a| on_it(a)).map(Attachment::id).collect();
-        self.detach_all(&ids)?;
-        match self.remove_network_with(name, Addresses::Free) {
-            // The default network goes with its last attachment, and one that was half removed with any call.
-            Err(Error::NoSuchNetwork { .. }) if begun || name.is_default_bridge() => Ok(()),
-            // Its containers are off it, so this is no refusal that changed nothing.
-            Err(refused) if !ids.is_empty() => {
-                Err(refused.leaving(Residue::Records { of: name.to_string() }))
-            }
-            done => done,
-        }
-    }
-
-    /// Refuses what would stop the removal after its containers were detached.
-    ///
-    /// # Errors
-    /// [`Error::Records`] or [`Error::Address`] for a record or a lock that cannot be used; the definition and what is
-    /// kept may be damaged, and are removed all the same.
-    fn refuse_unusable(&self, name: &NetworkName) -> Result<(), Error> {
-        drop(self.state.try_lock()?);
-        drop(self.run.claims().lock()?);
-        for file in self.run.pending.names()?.iter().filter(|file| network_of(file).is_some()) {
-            self.run.pending.peek_record::<NetworkRecord>(file)?;
-        }
-        let there = match self.state.find(name) {
-            Err(Error::Records(refused)) if refused.is_damage() => None,
-            there => there?,
-        };
-        let Some(DefinedNetwork { id, .. }) = there else { return Ok(()) };
-        drop(self.run.try_lock_network(id)?);
-        self.run.up.peek_record::<NetworkRecord>(&network_file(id))?;
-        match self.state.reservations(id) {
-            Err(Error::Records(refused)) if refused.is_damage() => {}
-            kept => drop(kept?),
-        }
-        Ok(self.run.book(id).len().map(drop)?)
-    }
-
-    fn remove_unused(&self, name: &NetworkName, addresses: Addresses) -> Result<(), Error> {
-        if name.is_reserved() && !name.is_default_bridge() {
-            return Err(Error::NetworkReserved { name: name.clone() });
-        }
-        self.defining(|defining| self.remove_defined(defining, name, addresses))
-    }
-
-    fn remove_defined(
-        &self,
-        defining: &Defining,
-        name: &NetworkName,
-        addresses: Addresses,
-    ) -> Result<Turn<()>, Error> {
-        let there = match self.state.find(name) {
-            Err(Error::Records(refused)) if refused.is_damage() => match self.take_name_off(name)? {
-                Some(up) => Some(up),
-                None => return Ok(Turn::Done(())),
-            },
-            there => there?,
-        };
-        let network = there.ok_or_else(|| Error::NoSuchNetwork { name: name.clone() })?;
-        let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(Turn::Busy(network.id)) };
-        self.release_dead_users(network.id)?;
-        let by = self.users(network.id)?;
-        if !by.is_empty() {
-            return Err(Error::NetworkInUse { name: name.clone(), by });
-        }
-        let kept = match addresses {
-            Addresses::Free => Vec::new(),
-            Addresses::Keep => self.reservations(name)?,
-        };
-        if !kept.is_empty() {
-            return Err(Error::NetworkKeeps { name: name.clone(), kept });
-        }
-        self.forget(defining, alone, &network).map(Turn::Done)
-    }
-
-    fn release_dead_users(&self, network: NetworkId) -> Result<(), Error> {
-        let owners = self.run.book(network).owners()?;
-        let ids = owners.iter().filter_map(|owner| owner.as_str().parse().ok());
-        ids.into_iter().try_for_each(|id| self.release_dead(id).map(drop))
-    }
-
-    /// The containers on a network, but for those whose records are gone.
-    fn users(&self, network: NetworkId) -> Result<Vec<ContainerName>, Error> {
-        let mut names = Vec::new();
-        for owner in self.run.book(network).owners()? {
-            let Ok(id) = owner.as_str().parse() else { continue };
-            names.extend(self.name_of(id)?);
-        }
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    /// Whether anyone is on a network, but for those whose records are gone.
-    pub(crate) fn has_users(&self, network: NetworkId) -> Result<bool, Error> {
-        for owner in self.run.book(network).owners()? {
-            let Ok(id) = owner.as_str().parse() else { continue };
-            if self.run.is_on_record(id)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::kernel::attach::owner;
+use crate::kernel::damage::or_damage;
 use crate::kernel::home::network_of;
 use crate::kernel::host::Host;
 use crate::plan::NetworkRecord;
@@ -52,7 +53,7 @@ impl Host {
     fn rebuild_reservations(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
         for network in self.state.keeping()? {
-            let Some(damage) = damage(self.state.reservations(network))? else { continue };
+            let Err(damage) = or_damage(self.state.reservations(network))? else { continue };
             let leases = self.run.book(network).snapshot()?;
             let kept = leases.reservations().map(|(address, owner)| (address, owner.clone()));
             let told = Reservations::named(kept).filter(|told| !told.is_empty());
@@ -64,7 +65,7 @@ impl Host {
     fn rebuild_definitions(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
         for name in self.state.names()? {
-            let Some(damage) = damage(self.state.find(&name))? else { continue };
+            let Err(damage) = or_damage(self.state.find(&name))? else { continue };
             let network = self.readable_up()?.into_iter().find(|network| network.name == name);
             self.state.define(&network.ok_or(Error::Records(damage))?)?;
             rebuilt.push(self.state.path_of(&name));
@@ -73,7 +74,7 @@ impl Host {
     }
 
     /// The networks whose records say that they are up, but for damaged ones.
-    fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
+    pub(crate) fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let mut networks = Vec::new();
         for name in self.run.up.names()? {
             if let Ok(Some(record)) = self.run.up.peek_record::<NetworkRecord>(&name) {
@@ -86,8 +87,8 @@ impl Host {
     fn rebuild_up(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
         for name in self.run.up.names()? {
-            let read = self.run.up.peek_record::<NetworkRecord>(&name).map_err(Error::from);
-            let Some(damage) = damage(read)? else { continue };
+            let read = self.run.up.peek_record::<NetworkRecord>(&name);
+            let Err(damage) = or_damage(read)? else { continue };
             let network = self.state.all()?.into_iter().find(|network| Some(network.id) == network_of(&name));
             let (draft, _) = self.draft(&network.ok_or(Error::Records(damage))?)?;
             self.run.up.remove(&name)?;
@@ -98,8 +99,8 @@ impl Host {
     }
 
     fn rebuild_claims(&self) -> Result<Option<PathBuf>, Error> {
-        let read = self.run.claims().lock().map(drop).map_err(Error::from);
-        let Some(_) = damage(read)? else { return Ok(None) };
+        let read = self.run.claims().lock().map(drop);
+        let Err(_) = or_damage(read)? else { return Ok(None) };
         let all = self.every_attachment()?;
         let claimed = |attachment: &Attachment| -> Vec<_> {
             attachment.claims().map(|claim| Entry::Claimed(attachment.id, claim)).collect()
@@ -113,8 +114,8 @@ impl Host {
     fn rebuild_leases(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
         for network in self.networks_with_leases()? {
-            let read = self.run.book(network).owners().map_err(Error::from);
-            let Some(_) = damage(read)? else { continue };
+            let read = self.run.book(network).owners();
+            let Err(_) = or_damage(read)? else { continue };
             let all = self.every_attachment()?;
             rebuilt.push(self.run.remove_book(network)?);
             all.iter().try_for_each(|attachment| self.lease_again(network, attachment))?;
@@ -162,38 +163,5 @@ impl Host {
             }
         }
         Ok(all)
-    }
-
-    /// Makes a definition that cannot be read one of what is up of its network, or removes it where nothing is.
-    ///
-    /// # Errors
-    /// [`Error::NetworkInUse`] where only attachments tell of the network: they go first.
-    pub(crate) fn take_name_off(&self, name: &crate::NetworkName) -> Result<Option<DefinedNetwork>, Error> {
-        let up = self.readable_up()?.into_iter().find(|network| network.name == *name);
-        match &up {
-            Some(network) => self.state.define(network)?,
-            None => {
-                let on_it = |a: &Attachment| a.endpoints.iter().any(|endpoint| endpoint.network == *name);
-                let by: Vec<_> = self.attachments()?.into_iter().filter(on_it).map(|a| a.name).collect();
-                if !by.is_empty() {
-                    return Err(Error::NetworkInUse { name: name.clone(), by });
-                }
-                self.state.remove(name)?;
-            }
-        }
-        Ok(up)
-    }
-}
-
-/// The damage that kept something from being read; any other refusal is passed on.
-fn damage<T>(read: Result<T, Error>) -> Result<Option<linkspan_records::Error>, Error> {
-    match read {
-        Ok(_) => Ok(None),
-        Err(Error::Records(damage) | Error::Address(linkspan_ipam::Error::Book(damage)))
-            if damage.is_damage() =>
-        {
-            Ok(Some(damage))
-        }
-        Err(refused) => Err(refused),
     }
 }

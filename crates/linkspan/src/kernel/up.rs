@@ -1,9 +1,10 @@
 //! Networks on this host: bringing them up, keeping them so, taking them down.
 //!
-//! Whoever changes one holds the definitions first, then the network alone; so every record of a network that is
-//! pending while the definitions are held was left by a dead process.
+//! Whoever changes one holds the definitions, so no two do at once. Those at work on a network hold it shared as long
+//! as they need it up, and are in nobody's way who mends it or brings it up; who takes it down holds it alone.
 
-use crate::kernel::home::{network_file, network_of};
+use crate::kernel::defining::{Defining, Turn};
+use crate::kernel::home::network_file;
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord};
@@ -25,9 +26,16 @@ pub(crate) enum Known {
 
 /// What becomes of the definition of a network that is taken down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Definition {
+pub(crate) enum Definition {
     Stays,
     Goes,
+}
+
+impl Definition {
+    /// As a record says it.
+    pub(crate) const fn of(forget: bool) -> Self {
+        if forget { Self::Goes } else { Self::Stays }
+    }
 }
 
 /// What a network was before it was brought up.
@@ -35,18 +43,6 @@ enum Definition {
 pub(crate) enum Before {
     Up,
     Down,
-}
-
-/// The definitions, held alone.
-pub(crate) struct Defining {
-    _lock: Lock,
-}
-
-/// What came of work on a network while the definitions are held.
-pub(crate) enum Turn<T> {
-    Done(T),
-    /// Somebody is at work on the network, and has to be waited for.
-    Busy(NetworkId),
 }
 
 /// The networks of a container, up and kept so until the locks go.
@@ -61,49 +57,6 @@ pub(crate) struct Held {
 type OnHost = (DefinedNetwork, rules::Network);
 
 impl Host {
-    /// Takes the definitions, and takes back what dead processes left of networks.
-    pub(crate) fn define_alone(&self) -> Result<Defining, Error> {
-        let defining = Defining { _lock: self.state.lock()? };
-        self.take_back_networks(&defining)?;
-        Ok(defining)
-    }
-
-    /// Does work with the definitions. Who is at work on a network is waited for without them, so that he keeps
-    /// nobody from other networks.
-    pub(crate) fn defining<T>(&self, work: impl Fn(&Defining) -> Result<Turn<T>, Error>) -> Result<T, Error> {
-        loop {
-            let defining = self.define_alone()?;
-            match work(&defining)? {
-                Turn::Done(done) => return Ok(done),
-                Turn::Busy(network) => {
-                    drop(defining);
-                    drop(self.run.lock_network(network, Access::Exclusive)?);
-                }
-            }
-        }
-    }
-
-    /// Takes back what dead processes left of networks, unless someone living is at work on one.
-    pub(crate) fn take_back_dead_networks(&self) -> Result<(), Error> {
-        match self.state.try_lock()? {
-            Some(lock) => self.take_back_networks(&Defining { _lock: lock }),
-            None => Ok(()),
-        }
-    }
-
-    fn take_back_networks(&self, defining: &Defining) -> Result<(), Error> {
-        for network in self.run.pending.names()?.iter().filter_map(network_of) {
-            let alone = self.run.lock_network(network, Access::Exclusive)?;
-            if let Taken::Here(record) =
-                self.run.pending.take_record::<NetworkRecord>(&network_file(network))?
-            {
-                let definition = if record.value().forget { Definition::Goes } else { Definition::Stays };
-                self.take_down(defining, alone, record, definition)?;
-            }
-        }
-        Ok(())
-    }
-
     /// What the network is on this host, and what of it is seen.
     pub(crate) fn draft(&self, network: &DefinedNetwork) -> Result<(NetworkRecord, Seen), Error> {
         let seen = self.links(|links| links.observe(&Look::at(network.link), None))?;
@@ -139,23 +92,25 @@ impl Host {
         network: &DefinedNetwork,
         known: Known,
     ) -> Result<Turn<Before>, Error> {
-        let name = network_file(network.id);
-        let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(Turn::Busy(network.id)) };
-        if let Taken::Here(record) = self.run.up.take_record::<NetworkRecord>(&name)? {
-            return self.make_network(record.value()).map(|()| Turn::Done(Before::Up));
+        if let Some(busy) = self.under_way(defining, network.id)? {
+            return Ok(Turn::Busy(busy));
+        }
+        if let Some(record) = self.up_record(network.id)? {
+            return self.make_network(&record).map(|()| Turn::Done(Before::Up));
         }
         // Programs that are missing are found out before there is anything to take back.
         self.rules.probe(self.netns.as_fd())?;
         let (draft, _) = self.draft(network)?;
         let forget = known == Known::Undefined;
+        let name = network_file(network.id);
         let mut record = self.run.pending.create_record(&name, NetworkRecord { forget, ..draft })?;
         let define = if forget { self.state.define(network) } else { Ok(()) };
         let made = define.and_then(|()| self.make_network(record.value()));
         match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
             Ok(()) => Ok(Turn::Done(Before::Down)),
             Err(refused) => {
-                let definition = if forget { Definition::Goes } else { Definition::Stays };
-                Err(refused.after(self.take_down(defining, alone, record, definition)))
+                let definition = Definition::of(forget);
+                Err(refused.after(self.take_down(defining, None, record, definition)))
             }
         }
     }
@@ -204,14 +159,15 @@ impl Host {
                 self.run.pending.create_record(&name, NetworkRecord { forget: true, ..draft })?
             }
         };
-        self.take_down(defining, alone, record, Definition::Goes)
+        self.take_down(defining, Some(alone), record, Definition::Goes)
     }
 
-    /// The opposite of bringing up, from what is seen; it goes on after a failure and says what stayed.
-    fn take_down(
+    /// The opposite of bringing up, from what is seen; it goes on after a failure and says what stayed. Where it was up
+    /// for others to see, the network is held alone.
+    pub(crate) fn take_down(
         &self,
         _defining: &Defining,
-        alone: Lock,
+        alone: Option<Lock>,
         mut record: Record<NetworkRecord>,
         definition: Definition,
     ) -> Result<(), Error> {
@@ -278,6 +234,9 @@ impl Host {
     fn lower_unused(&self, name: &NetworkName) -> Result<(), Error> {
         let defining = self.define_alone()?;
         let Some(network) = self.state.find(name)? else { return Ok(()) };
+        if self.under_way(&defining, network.id)?.is_some() {
+            return Ok(());
+        }
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
         if self.has_users(network.id)? { Ok(()) } else { self.lower(&defining, alone, &network) }
     }
@@ -308,21 +267,34 @@ impl Host {
     }
 
     /// Makes whole what is missing of a network, whether or not it is up on record, which it returns.
+    ///
+    /// One that is closed is as good as gone; only the default network, which is made again, is waited for.
     pub(crate) fn mend(&self, name: &NetworkName) -> Result<Before, Error> {
+        let absent = || Error::NoSuchNetwork { name: name.clone() };
         self.defining(|defining| match self.state.find(name)? {
-            Some(network) => self.bring_up(defining, &network, Known::OnRecord),
+            Some(network) => match self.bring_up(defining, &network, Known::OnRecord)? {
+                Turn::Busy(_) if !name.is_default_bridge() && self.is_closed(network.id)? => Err(absent()),
+                turn => Ok(turn),
+            },
             None if name.is_default_bridge() => {
                 let network = self.decide(&Network::bridge(name.clone()))?;
                 self.bring_up(defining, &network, Known::Undefined)
             }
-            None => Err(Error::NoSuchNetwork { name: name.clone() }),
+            None => Err(absent()),
         })
     }
 
-    /// The network, where it is up and nothing of it is missing; nobody else who attaches to it is waited for.
+    /// Whether a network is being removed, and is not down yet.
+    fn is_closed(&self, network: NetworkId) -> Result<bool, Error> {
+        let record = self.run.pending.peek_record::<NetworkRecord>(&network_file(network))?;
+        Ok(record.is_some_and(|record| record.forget))
+    }
+
+    /// The network, where it is up and nothing of it is missing. It is held by nobody: what is true of it at one moment
+    /// is all that can be said.
     pub(crate) fn whole(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
-        let Some(((network, _), _up)) = self.hold(name)? else { return Ok(None) };
-        let whole = self.plan_network(&network)?.is_empty();
+        let Some(network) = self.state.find(name)? else { return Ok(None) };
+        let whole = self.up_record(network.id)?.is_some() && self.plan_network(&network)?.is_empty();
         Ok(whole.then_some(network))
     }
 
@@ -336,6 +308,9 @@ impl Host {
         }
         let defining = self.define_alone()?;
         let Some(network) = self.state.find(&name)? else { return Ok(()) };
+        if self.under_way(&defining, network.id)?.is_some() {
+            return Ok(());
+        }
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
         match self.is_there_for_nobody(network.id)? {
             true if self.state.keeps_addresses(network.id)? => self.lower(&defining, alone, &network),
@@ -356,7 +331,7 @@ impl Host {
             Taken::Here(mut record) => {
                 // As long as it says that its definition goes with it, who takes it back for us would let it go.
                 record.append(NetworkRecord { forget: false, ..record.value().clone() })?;
-                self.take_down(defining, alone, record, Definition::Stays)
+                self.take_down(defining, Some(alone), record, Definition::Stays)
             }
             Taken::Busy | Taken::Absent => Ok(()),
         }
