@@ -138,6 +138,17 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A program listed fewer rules than the kernel has, and did not say so.
+    #[cfg(feature = "kernel")]
+    #[error("`{program}` leaves out rules of chain `{chain}` in table `{table}`")]
+    LeftOut {
+        /// Its name.
+        program: &'static str,
+        /// The table.
+        table: String,
+        /// The first chain that it leaves rules of out.
+        chain: String,
+    },
     /// A program refused.
     #[cfg(feature = "kernel")]
     #[error("`{program}` failed: {}", .said.trim())]

@@ -45,6 +45,8 @@ mod jumps;
 mod line;
 mod plan;
 mod seen;
+#[cfg(feature = "kernel")]
+pub(crate) mod shortfall;
 mod text;
 
 pub use plan::{Plan, plan};

@@ -83,12 +83,12 @@ impl Others {
     /// where it cannot be known whether they are there, [`Foreign::unlisted`] says so.
     ///
     /// # Errors
-    /// [`Error::Netlink`], [`Error::Run`] and [`Error::Failed`].
+    /// [`Error::Netlink`], [`Error::Run`], [`Error::Failed`] and [`Error::LeftOut`].
     pub fn look(&mut self) -> Result<Foreign, Error> {
         let mut foreign = Foreign::new(self.instance).with_links(self.links()?);
         let mut covered = BTreeSet::new();
         for (family, of) in [(Family::V4, Of::Ip), (Family::V6, Of::Ip6)] {
-            let text = self.saved(family.saves())?;
+            let text = or_nothing(self.iptables.saved(family))?;
             // What that variant has is in nftables too, where it is harder to read.
             if text.contains("(nf_tables)") {
                 covered.extend(
@@ -104,14 +104,6 @@ impl Others {
         Ok(dumped.fold(foreign, Foreign::with_table))
     }
 
-    /// What the program prints; nothing where it or the family is missing.
-    fn saved(&self, program: &'static str) -> Result<String, Error> {
-        match self.iptables.saved_by(program) {
-            Err(Error::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            saved => saved,
-        }
-    }
-
     /// Asking for the tables of the legacy variant would make them, so the kernel is asked first.
     fn with_legacy(&self, foreign: Foreign, family: Family) -> Result<Foreign, Error> {
         let (names, program) = match family {
@@ -125,7 +117,7 @@ impl Others {
             // It is the host's root's to read, not that of a user namespace.
             Err(_) => return Ok(foreign.with_unlisted(family)),
         };
-        let text = self.saved(program)?;
+        let text = or_nothing(self.iptables.saved_by(program))?;
         match text.is_empty() {
             false => Ok(foreign.with_legacy(family, &text)),
             true => Ok(names.lines().fold(foreign, |foreign, name| foreign.with_unread(family, name))),
@@ -180,6 +172,14 @@ impl Others {
             Err(e) if e.errno() == Some(Errno::ENOENT) => Ok(Vec::new()),
             replies => Ok(replies?),
         }
+    }
+}
+
+/// What a program printed; nothing where it or the family is missing.
+fn or_nothing(saved: Result<String, Error>) -> Result<String, Error> {
+    match saved {
+        Err(Error::Run { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        saved => saved,
     }
 }
 

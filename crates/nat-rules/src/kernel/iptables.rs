@@ -1,5 +1,9 @@
+use super::{HEADER, table};
+use crate::iptables::shortfall::{self, Counted, NFTABLES, Place, Variant};
 use crate::iptables::{Family, Plan, Seen, plan};
 use crate::{Error, Instance, Ruleset};
+use linkspan_net_types::Errno;
+use linkspan_netlink::{Batch, Family as Netlink, Flags, Reply, Socket};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::{self, File};
@@ -7,6 +11,9 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Output};
 use std::thread;
+
+/// How often a listing is asked for: one that lacks rules may have been overtaken by someone who writes.
+const LISTINGS: usize = 5;
 
 /// For how long `iptables-restore` waits for the lock of all who write by iptables.
 const LOCK_SECONDS: &str = "30";
@@ -42,7 +49,7 @@ impl Iptables {
     /// Sees the chains of the instance. IPv6 counts as missing where the kernel or the program is.
     ///
     /// # Errors
-    /// [`Error::Run`] and [`Error::Failed`].
+    /// [`Error::Run`] and [`Error::Failed`]; [`Error::LeftOut`] where the program lists less than there is.
     pub fn look(&self) -> Result<Seen, Error> {
         let v4 = self.saved(Family::V4)?;
         let v6 = match self.saved(Family::V6) {
@@ -76,8 +83,57 @@ impl Iptables {
         Ok(plan)
     }
 
-    fn saved(&self, family: Family) -> Result<String, Error> {
-        self.saved_by(family.saves())
+    /// What the program of a family prints that saves its tables: all that there is of them.
+    ///
+    /// # Errors
+    /// [`Error::LeftOut`] where it lacked something each time.
+    pub(super) fn saved(&self, family: Family) -> Result<String, Error> {
+        let program = family.saves();
+        let mut attempts = 0;
+        loop {
+            let text = self.saved_by(program)?;
+            let Some((table, chain)) = self.left_out(family, &text)? else { return Ok(text) };
+            attempts += 1;
+            if attempts == LISTINGS {
+                return Err(Error::LeftOut { program, table, chain });
+            }
+        }
+    }
+
+    /// The first chain that a listing lacks rules of.
+    fn left_out(&self, family: Family, text: &str) -> Result<Option<Place>, Error> {
+        let variant = Variant::of(text);
+        if variant == Variant::Legacy {
+            return Ok(None);
+        }
+        let counted = self.counted(family)?;
+        let lacking = shortfall::first(text, &counted).cloned();
+        match variant {
+            Variant::Unsaid if lacking.is_some() && !self.is_on_nftables(family)? => Ok(None),
+            _ => Ok(lacking),
+        }
+    }
+
+    fn is_on_nftables(&self, family: Family) -> Result<bool, Error> {
+        Ok(self.run(family.saves(), &["-V"], "")?.contains(NFTABLES))
+    }
+
+    /// How many rules of a family nftables has, which the programs of that variant write to.
+    fn counted(&self, family: Family) -> Result<Counted, Error> {
+        let mut socket = match &self.namespace {
+            Some(namespace) => Socket::open_in(namespace.as_fd(), Netlink::Netfilter)?,
+            None => Socket::open(Netlink::Netfilter)?,
+        };
+        let mut batch = Batch::new();
+        batch.push(table::GET_RULE, Flags::DUMP, |body| body.bytes(&[family.number(), 0, 0, 0]));
+        let rules = match socket.request(&mut batch) {
+            // The kernel has no nftables.
+            Err(e) if matches!(e.errno(), Some(Errno::EINVAL | Errno::EOPNOTSUPP)) => Vec::new(),
+            rules => rules?,
+        };
+        let mut counted = Counted::new();
+        rules.iter().filter_map(place_of).for_each(|place| *counted.entry(place).or_default() += 1);
+        Ok(counted)
     }
 
     /// What a program prints that saves tables.
@@ -120,7 +176,22 @@ impl Iptables {
     }
 }
 
+/// The chain that a rule of nftables is in.
+fn place_of(rule: &Reply) -> Option<Place> {
+    let attributes = rule.attributes(HEADER);
+    let name = |number| Some(attributes.get(number)?.text()?.to_owned());
+    Some((name(table::TABLE)?, name(table::RULE_CHAIN)?))
+}
+
 impl Family {
+    /// `NFPROTO_IPV4` and `NFPROTO_IPV6` of `linux/netfilter.h`.
+    const fn number(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
     pub(super) const fn saves(self) -> &'static str {
         match self {
             Self::V4 => "iptables-save",
