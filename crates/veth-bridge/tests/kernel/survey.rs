@@ -4,6 +4,8 @@ use crate::lab::{NetNs, in_private_with_ip};
 use linkspan_veth_bridge::kernel::{Inside, Links};
 use linkspan_veth_bridge::survey::{BridgePort, CallsNetfilter, RouteKind, Survey};
 use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const COMMANDS: [&str; 14] = [
     "link set lo up",
@@ -81,10 +83,23 @@ fn all_that_decides_where_packets_go_is_read() {
 fn a_port_whose_other_end_is_down_does_not_forward() {
     in_private_with_ip("survey::a_port_whose_other_end_is_down_does_not_forward", || {
         let (host, _) = made();
+        let mut links = Links::open_in(host.as_fd()).unwrap();
+        let mut forwards = || links.survey().unwrap().links["port"].port.unwrap().forwards;
+        until("the port forwards", &mut forwards);
         host.ip("link set far down");
-        let survey = Links::open_in(host.as_fd()).unwrap().survey().unwrap();
-        assert!(!survey.links["port"].port.unwrap().forwards);
+        until("the port is shut", || !forwards());
     });
+}
+
+/// Waits for what the kernel does in its own time: a bridge learns of the carrier of its ports by
+/// `net/core/link_watch.c`.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
