@@ -288,6 +288,22 @@ fn a_pinned_namespace_is_attached_shown_and_detached() {
 }
 
 #[test]
+fn what_is_removed_is_not_found_by_a_few_digits_of_its_id() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let _netns = NetNs::create("/run/netns/web").unwrap();
+        let network = world.linkspan("network create --json n --subnet 10.88.0.0/24").ok();
+        let network = network.split_once("\"id\":\"").unwrap().1[..12].to_owned();
+        let id = world.linkspan("attach web --netns /run/netns/web").ok();
+        assert_eq!(world.linkspan(&format!("detach {}", &id[..11])).ok(), "");
+        assert_eq!(world.linkspan(&format!("network rm --force {}", &network[..11])).ok(), "");
+        assert!(world.linkspan("ps").ok().contains("web"));
+        assert_eq!(world.linkspan(&format!("detach {}", &id[..12])).ok(), "web\n");
+        assert_eq!(world.linkspan(&format!("network rm {network}")).ok(), "n\n");
+    });
+}
+
+#[test]
 fn a_process_is_attached_by_its_number() {
     in_private(|| {
         let world = World::new(Case::USUAL);

@@ -46,7 +46,7 @@ fn by_id(host: &Host, name: &NetworkName) -> Result<NetworkName, Fault> {
 pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: Output) -> Result<(), Fault> {
     let mut found: Vec<Attachment> = Vec::new();
     for wanted in wanted {
-        match host.find(wanted) {
+        match host.find_certain(wanted) {
             Ok(attachment) if found.iter().any(|other| other.id() == attachment.id()) => {}
             Ok(attachment) => found.push(attachment),
             Err(absent @ Error::NoSuchAttachment { .. }) => {

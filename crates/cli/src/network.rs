@@ -158,11 +158,17 @@ fn named(
     wanted: &[String],
     force: bool,
 ) -> Result<Vec<Option<NetworkName>>, Fault> {
-    let name = |wanted: &String| match find(on_record, wanted)? {
+    let name = |wanted: &String| match certain(on_record, wanted) {
         Some(network) => Ok(Some(network.name().clone())),
         None => absent(wanted, force),
     };
     wanted.iter().map(name).collect()
+}
+
+/// The network of this name or id; the name of one that is gone may well begin the id of another.
+fn certain<'a>(on_record: &'a [DefinedNetwork], wanted: &str) -> Option<&'a DefinedNetwork> {
+    let named = on_record.iter().find(|network| network.name().as_str() == wanted);
+    named.or_else(|| on_record.iter().find(|network| network.id().to_string() == wanted))
 }
 
 fn absent(wanted: &str, force: bool) -> Result<Option<NetworkName>, Fault> {

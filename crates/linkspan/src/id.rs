@@ -86,6 +86,12 @@ id! {
     NetworkId, 12
 }
 
+impl AttachmentId {
+    /// How many digits at its beginning tell an id from all others with such certainty that what it stands for may be
+    /// removed: as many as Docker's short ids have.
+    pub const SHORT: usize = 12;
+}
+
 /// What an id is made of: what tells instances, boots and moments apart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {

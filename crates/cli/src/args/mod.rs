@@ -73,7 +73,7 @@ pub(crate) enum Command {
     ///
     /// Prints their names. That one is not attached is no error, so doing it twice is fine.
     Detach {
-        /// Their names, their ids, or the beginnings of their ids
+        /// Their names, their ids, or the first 12 digits of their ids or more
         #[arg(required = true, value_name = "NAME", value_parser = name_or_id)]
         names: Vec<String>,
         /// Keep their addresses for the next containers of their names, also after a reboot
@@ -178,7 +178,7 @@ pub(crate) enum NetworkCommand {
     /// keeps no other from going
     #[command(alias = "remove")]
     Rm {
-        /// Their names, their ids, or the beginnings of their ids
+        /// Their names or their ids
         #[arg(required = true, value_name = "NETWORK", value_parser = name_or_id)]
         networks: Vec<String>,
         /// Detach their containers and let go of their addresses first; a network that is not there is no error

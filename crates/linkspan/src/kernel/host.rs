@@ -225,15 +225,31 @@ impl Host {
     /// # Errors
     /// [`Error::NoSuchAttachment`], [`Error::Ambiguous`], [`Error::Records`], [`Error::RunFolder`].
     pub fn find(&self, wanted: &str) -> Result<Attachment, Error> {
+        self.find_by(wanted, 1)
+    }
+
+    /// The attachment that someone means who is about to remove it: by name, by id, or by the beginning of an id that
+    /// is at least [`AttachmentId::SHORT`] digits long.
+    ///
+    /// A name of a container that is gone may well begin the id of another, and removing something twice is fine.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_certain(&self, wanted: &str) -> Result<Attachment, Error> {
+        self.find_by(wanted, AttachmentId::SHORT)
+    }
+
+    /// Finds by the beginning of an id, where that is so many digits long.
+    fn find_by(&self, wanted: &str, digits: usize) -> Result<Attachment, Error> {
         if wanted.is_empty() || !self.run.admits(&self.identity)? {
             return Err(Error::NoSuchAttachment { wanted: wanted.to_owned() });
         }
         if let Some(found) = wanted.parse().ok().map_or(Ok(None), |name| self.named(&name))? {
             return Ok(found);
         }
+        let begins = |id: AttachmentId| wanted.len() >= digits && id.to_string().starts_with(wanted);
         let all = self.attachments()?;
-        let mut like =
-            all.into_iter().filter(|a| a.name.as_str() == wanted || a.id.to_string().starts_with(wanted));
+        let mut like = all.into_iter().filter(|a| a.name.as_str() == wanted || begins(a.id));
         match (like.next(), like.count()) {
             (Some(found), 0) => Ok(found),
             (Some(_), others) => Err(Error::Ambiguous { wanted: wanted.to_owned(), count: others + 1 }),
