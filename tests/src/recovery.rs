@@ -8,6 +8,7 @@ use crate::traffic::{Question, serve};
 use crate::world::{Case, Family, World, container, default_bridge, with_each_firewall};
 use linkspan::{Error, Firewall, NetNs, Protocol};
 use std::fs;
+use std::process::Command;
 
 /// Attaches a namespace of this name, with a port of the host where one is given.
 fn attach(world: &World, name: &str, options: &str) -> NetNs {
@@ -147,6 +148,34 @@ fn a_port_that_is_on_record_is_kept_though_nobody_claims_it() {
             assert!(refused.err.contains("port 8000/tcp"), "{refused}");
             before.assert_unchanged(line);
         }
+    });
+}
+
+#[test]
+fn nobody_who_is_left_keeps_others_from_being_detached() {
+    in_private_with(&["flock"], || {
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create web --subnet 10.88.0.0/24").ok();
+        let names = ["idle", "damaged", "busy"];
+        let _netns = names.map(|name| attach(&world, name, "--network web"));
+        let [_, damaged, busy] = names.map(|name| {
+            let id = world.host.find(name).unwrap().id();
+            format!("/run/linkspan/attachments/{id}")
+        });
+        fs::write(&damaged, "?").unwrap();
+        let mut hold = Command::new("flock").args([&busy, "sleep", "0.3"]).spawn().unwrap();
+        let ran = world.linkspan("detach idle damaged busy");
+        hold.wait().unwrap();
+        assert!(ran.code() == Some(3) && ran.err.contains(&damaged), "{ran}");
+        let left: Vec<_> = fs::read_dir("/run/linkspan/attachments").unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+
+        let ids = [damaged].map(|path| path.rsplit('/').next().unwrap().parse().unwrap());
+        let Err(Error::LeftBehind { left, refused: None }) = world.host.detach_all(&ids) else {
+            panic!("it cannot be detached");
+        };
+        assert_eq!(left.len(), 1, "{left:?}");
+        world.linkspan("gc").ok();
     });
 }
 

@@ -4,8 +4,9 @@ use crate::args::{Attach, EndpointArgs, Joined, NamespaceArgs};
 use crate::fault::{Fault, chain, note};
 use crate::network;
 use crate::output::{self, Output};
+use crate::recovery::left_over;
 use crate::wish;
-use linkspan::{Addresses, Attachment, Detached, Error, Host, NetNs, NetworkName};
+use linkspan::{Addresses, Attachment, Detached, Error, Host, Left, NetNs, NetworkName, Residue};
 
 pub(crate) fn attach(host: &Host, wanted: &Attach, out: Output) -> Result<(), Fault> {
     let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
@@ -42,9 +43,9 @@ fn by_id(host: &Host, name: &NetworkName) -> Result<NetworkName, Fault> {
 }
 
 /// A container that is not attached is as good as detached: doing it twice is fine. All are found before the first
-/// one is detached.
+/// one is detached; one whose record is damaged is left, and told, and the others go.
 pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: Output) -> Result<(), Fault> {
-    let mut found: Vec<Attachment> = Vec::new();
+    let (mut found, mut left): (Vec<Attachment>, Vec<Left>) = (Vec::new(), Vec::new());
     for wanted in wanted {
         match host.find_certain(wanted) {
             Ok(attachment) if found.iter().any(|other| other.id() == attachment.id()) => {}
@@ -54,10 +55,17 @@ pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: 
                 wanted.parse().map_or(Ok(Detached::Absent), |name| host.detach_named(&name))?;
                 note(chain(&absent));
             }
+            Err(damaged) if damaged.remedy().is_some() => {
+                left.push(Left { what: Residue::Records { of: wanted.clone() }, source: Box::new(damaged) });
+            }
             Err(refused) => return Err(refused.into()),
         }
     }
-    host.detach_all_with(&found.iter().map(Attachment::id).collect::<Vec<_>>(), addresses)?;
+    match host.detach_all_with(&found.iter().map(Attachment::id).collect::<Vec<_>>(), addresses) {
+        Err(Error::LeftBehind { left: more, refused: None }) => left.extend(more),
+        done => done?,
+    }
+    left_over(left)?;
     let lines: String = found.iter().map(|attachment| format!("{}\n", attachment.name())).collect();
     out.report(&lines, &found)
 }

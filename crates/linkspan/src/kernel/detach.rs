@@ -86,7 +86,7 @@ impl Host {
     /// Those that are not attached are passed over; that is as good.
     ///
     /// # Errors
-    /// As [`detach`](Self::detach), with everything that stayed of all of them.
+    /// As [`detach`](Self::detach), with everything that stayed of all of them: none is in the way of another.
     pub fn detach_all(&self, ids: &[AttachmentId]) -> Result<(), Error> {
         self.detach_all_with(ids, Addresses::Free)
     }
@@ -98,29 +98,42 @@ impl Host {
     /// change. Those that others are at work on come after the rest, each by itself: where only theirs cannot be kept,
     /// they stay attached, and [`Error::LeftBehind`] names them.
     pub fn detach_all_with(&self, ids: &[AttachmentId], addresses: Addresses) -> Result<(), Error> {
-        let at_work = self.remove(|_| {
+        let (mut undone, mut at_work) = (Undone::default(), Vec::new());
+        let idle = self.remove(|_| {
             self.links(|_| Ok::<_, Error>(()))?;
-            self.detach_idle(ids, addresses)
-        })?;
+            self.detach_idle(ids, addresses, &mut at_work)
+        });
+        match idle {
+            done @ (Ok(()) | Err(Error::LeftBehind { refused: None, .. })) => {
+                undone.note(Residue::Unknown, done);
+            }
+            Err(refused) => return Err(refused),
+        }
         // Whoever holds one of them may wait for another, so nothing is held while they are waited for.
-        let mut undone = Undone::default();
         for id in at_work {
             undone.note(Residue::Records { of: id.to_string() }, self.detach_with(id, addresses).map(drop));
         }
         undone.finish()
     }
 
-    /// Detaches those that nobody else is at work on, and returns the others.
-    fn detach_idle(&self, ids: &[AttachmentId], addresses: Addresses) -> Result<Vec<AttachmentId>, Error> {
-        let (mut idle, mut at_work) = (Vec::new(), Vec::new());
+    /// Detaches those that nobody else is at work on, and gathers the others.
+    fn detach_idle(
+        &self,
+        ids: &[AttachmentId],
+        addresses: Addresses,
+        at_work: &mut Vec<AttachmentId>,
+    ) -> Result<(), Error> {
+        let (mut undone, mut idle) = (Undone::default(), Vec::new());
         for id in ids {
-            match self.run.attachments.take_record::<AttachmentRecord>(&file(*id))? {
-                Taken::Here(record) => idle.push(record),
-                Taken::Busy | Taken::Absent => at_work.push(*id),
+            match self.run.attachments.take_record::<AttachmentRecord>(&file(*id)) {
+                Ok(Taken::Here(record)) => idle.push(record),
+                Ok(Taken::Busy | Taken::Absent) => at_work.push(*id),
+                Err(refused) => undone.note(Residue::Records { of: id.to_string() }, Err(refused.into())),
             }
         }
         self.keep_where_wanted(addresses, &idle)?;
-        self.take_back_all(idle).map(|()| at_work)
+        undone.note(Residue::Unknown, self.take_back_all(idle));
+        undone.finish()
     }
 
     /// Before anything goes: an address whose lease has ended is anybody's.
