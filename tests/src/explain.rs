@@ -7,6 +7,7 @@ use crate::traffic::{DOUBT, PATIENCE, Question as Asked, serve, serve_at};
 use crate::world::{Case, Family, Member, World, container, everywhere, gateway, with_each_firewall};
 use linkspan::explain::Explanation;
 use linkspan::{Answer, DefinedNetwork, Endpoint, Firewall, NetNs, Protocol, Publish, Question};
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 use std::thread;
@@ -379,6 +380,18 @@ fn the_users_own_rules_are_not_ours() {
             add.iter().for_each(|line| drop(tool(line)));
             place.check_both("outside", |family| SocketAddr::new(place.uplink(family), 8080), told);
         });
+    });
+}
+
+#[test]
+fn what_cannot_be_compared_with_the_records_is_no_difference() {
+    in_private(|| {
+        let place = World::new(Case::USUAL);
+        place.linkspan("network create web --subnet 10.88.0.0/24").ok();
+        fs::write("/run/linkspan/claims", "?").unwrap();
+        let said = place.linkspan("explain host outside").ok();
+        assert!(said.contains("whether the host is as on record cannot be told: "), "{said}");
+        assert!(!said.contains("mended by: linkspan reconcile"), "{said}");
     });
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn explain(model: &Model, asked: &Asked<'_>) -> Result<Explanation, L
     match (ways.is_empty(), from, targets.first()) {
         (true, Some(from), Some(to)) => Err(Lack::Refused(Error::Families { from, to: *to })),
         (true, ..) => Err(Lack::Refused(Error::NoAddress { of: asked.question.to().to_string() })),
-        (false, ..) => Ok(Explanation { ways, repairs: Vec::new() }),
+        (false, ..) => Ok(Explanation { ways, repairs: Vec::new(), doubt: None }),
     }
 }
 

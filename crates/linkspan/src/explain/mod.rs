@@ -27,6 +27,8 @@ use std::net::{IpAddr, SocketAddr};
 pub struct Explanation {
     pub(crate) ways: Vec<Way>,
     pub(crate) repairs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) doubt: Option<String>,
 }
 
 impl Explanation {
@@ -39,6 +41,11 @@ impl Explanation {
     /// line; empty where it is. Where there are some, the ways may be as they are because of what they bring back.
     pub fn repairs(&self) -> &[String] {
         &self.repairs
+    }
+
+    /// Why it is not known whether the host is what the records say, where it could not be found out.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
     }
 }
 
@@ -159,6 +166,9 @@ pub enum Deed {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ways.iter().try_for_each(|way| way.fmt(f))?;
+        if let Some(doubt) = &self.doubt {
+            writeln!(f, "whether the host is as on record cannot be told: {doubt}")?;
+        }
         if self.repairs.is_empty() {
             return Ok(());
         }

@@ -45,9 +45,13 @@ impl Host {
     /// As [`explain`](Self::explain), for the first question that is refused.
     pub fn explain_all(&self, questions: &[Question]) -> Result<Vec<Explanation>, Error> {
         let mut model = self.model()?;
-        let repairs = self.repairs();
+        let (repairs, doubt) = match self.repairs() {
+            Ok(repairs) => (repairs, None),
+            Err(refused) => (Vec::new(), Some(refused.to_string())),
+        };
         let explained = questions.iter().map(|question| self.explain_by(&mut model, question));
-        explained.map(|each| Ok(Explanation { repairs: repairs.clone(), ..each? })).collect()
+        let told = |each: Explanation| Explanation { repairs: repairs.clone(), doubt: doubt.clone(), ..each };
+        explained.map(|each| each.map(told)).collect()
     }
 
     /// Looks into each container that the packet comes to and that was not looked into before.
@@ -72,11 +76,9 @@ impl Host {
         }
     }
 
-    /// The steps by which the host would be made what the records say, or why they are not known.
-    fn repairs(&self) -> Vec<String> {
-        let planned = self.plan_reconcile();
-        let steps = planned.map_or_else(|reason| reason.to_string(), |missing| missing.to_string());
-        steps.lines().map(str::to_owned).collect()
+    /// The steps by which the host would be made what the records say.
+    fn repairs(&self) -> Result<Vec<String>, Error> {
+        Ok(self.plan_reconcile()?.to_string().lines().map(str::to_owned).collect())
     }
 
     fn model(&self) -> Result<Model, Error> {
