@@ -1,7 +1,7 @@
 //! Addresses that are kept for a container while it is not there.
 
 use crate::private::{in_private, in_private_with};
-use crate::program::Ran;
+use crate::program::{Ran, tool};
 use crate::snapshot::Snapshot;
 use crate::strace::{Effect, Fault, broken, calls, stopped};
 use crate::world::{Case, World, with_each_firewall};
@@ -397,7 +397,14 @@ fn damaged_reservations_are_named_and_come_back_from_the_leases_or_go_with_their
         // A reboot takes the leases away, and nothing else tells of it.
         fs::remove_dir_all("/run/linkspan").unwrap();
         fs::write(&path, "").unwrap();
-        is_refused(&world.linkspan("reconcile"), &path);
+        is_refused(&world.linkspan("plan reconcile"), &path);
+        // It is in the way of nothing else.
+        attach(&world, "b", "");
+        tool("nft delete table inet linkspan");
+        let ran = world.linkspan("reconcile");
+        assert!(ran.code() == Some(3) && ran.err.contains(&path), "{ran}");
+        assert!(ran.out.contains("add table inet linkspan\n"), "{ran}");
+        world.linkspan("detach b").ok();
         is_refused(&world.linkspan("network rm web"), &path);
         world.linkspan("network rm --force web").ok();
         assert!(!fs::exists(&path).unwrap());

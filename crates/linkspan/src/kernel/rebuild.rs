@@ -10,9 +10,10 @@ use crate::kernel::attach::owner;
 use crate::kernel::damage::or_damage;
 use crate::kernel::home::network_of;
 use crate::kernel::host::Host;
+use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
 use crate::reservation::Reservations;
-use crate::{Attachment, DefinedNetwork, NetworkId};
+use crate::{Attachment, DefinedNetwork, NetworkId, Residue};
 use linkspan_ipam::Wanted;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,14 +22,12 @@ impl Host {
     /// Rebuilds what is damaged, and says what that was. Nobody else may be at work.
     ///
     /// # Errors
-    /// [`Error::Records`] for what nothing else tells of: an attachment, a network that is not up, and addresses that
-    /// were kept before a reboot.
+    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up.
     pub(crate) fn rebuild(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = self.rebuild_definitions()?;
         rebuilt.extend(self.rebuild_up()?);
         rebuilt.extend(self.rebuild_claims()?);
         rebuilt.extend(self.rebuild_leases()?);
-        rebuilt.extend(self.rebuild_reservations()?);
         Ok(rebuilt)
     }
 
@@ -48,18 +47,29 @@ impl Host {
         self.state.keeping()?.into_iter().try_for_each(|network| self.state.reservations(network).map(drop))
     }
 
-    /// Leases follow the reservations with each address that is wanted or kept, and an empty file is removed: where they
-    /// tell of any, they tell of all.
-    fn rebuild_reservations(&self) -> Result<Vec<PathBuf>, Error> {
+    /// Rebuilds what is damaged of the addresses that are kept, and says what that was. What was kept before a reboot
+    /// nothing else tells of, which is noted: it is in the way of its network alone.
+    pub(crate) fn rebuild_reservations(&self, undone: &mut Undone) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = Vec::new();
         for network in self.state.keeping()? {
-            let Err(damage) = or_damage(self.state.reservations(network))? else { continue };
-            let leases = self.run.book(network).snapshot()?;
-            let kept = leases.reservations().map(|(address, owner)| (address, owner.clone()));
-            let told = Reservations::named(kept).filter(|told| !told.is_empty());
-            rebuilt.push(self.state.reserve_anew(network, &told.ok_or(Error::Records(damage))?)?);
+            match self.rebuild_reservations_of(network) {
+                Err(Error::Records(refused)) if refused.is_damage() => {
+                    undone.note(Residue::Records { of: network.to_string() }, Err(refused.into()));
+                }
+                done => rebuilt.extend(done?),
+            }
         }
         Ok(rebuilt)
+    }
+
+    /// Leases follow the reservations with each address that is wanted or kept, and an empty file is removed: where they
+    /// tell of any, they tell of all.
+    fn rebuild_reservations_of(&self, network: NetworkId) -> Result<Option<PathBuf>, Error> {
+        let Err(damage) = or_damage(self.state.reservations(network))? else { return Ok(None) };
+        let leases = self.run.book(network).snapshot()?;
+        let kept = leases.reservations().map(|(address, owner)| (address, owner.clone()));
+        let told = Reservations::named(kept).filter(|told| !told.is_empty());
+        self.state.reserve_anew(network, &told.ok_or(Error::Records(damage))?).map(Some)
     }
 
     fn rebuild_definitions(&self) -> Result<Vec<PathBuf>, Error> {

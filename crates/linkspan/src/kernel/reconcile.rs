@@ -30,8 +30,8 @@ impl Host {
     pub fn plan_reconcile(&self) -> Result<Reconciled, Error> {
         self.run.admits(&self.identity)?;
         self.refuse_damage()?;
-        let (mut undone, rules) =
-            (Undone::default(), self.rules.plan_reconcile(self.netns.as_fd(), &self.run.rules()?)?);
+        let rules = self.rules.plan_reconcile(self.netns.as_fd(), &self.run.rules()?)?;
+        let mut undone = Undone::default();
         let missing = self.missing(&mut undone)?;
         Ok(told(rules, missing, undone))
     }
@@ -59,10 +59,11 @@ impl Host {
     }
 
     fn reconcile_alone(&self, ours: Option<PathBuf>) -> Result<Reconciled, Error> {
-        let rebuilt = ours.into_iter().chain(self.rebuild()?).collect();
+        let mut undone = Undone::default();
+        let rebuilt = ours.into_iter().chain(self.rebuild()?);
+        let rebuilt = rebuilt.chain(self.rebuild_reservations(&mut undone)?).collect();
         self.take_back_the_dead()?;
-        let (mut undone, rules) =
-            (Undone::default(), self.rules.reconcile(self.netns.as_fd(), &self.run.rules()?)?);
+        let rules = self.rules.reconcile(self.netns.as_fd(), &self.run.rules()?)?;
         let missing = self.missing(&mut undone)?;
         let performed = self.bring_back(missing, &mut undone);
         Ok(Reconciled { rebuilt, ..told(rules, performed, undone) })
@@ -119,7 +120,10 @@ impl Host {
         bridges: &links::Plan,
         undone: &mut Undone,
     ) -> Result<links::Plan, Error> {
-        let mut inside = self.door_into(attachment, undone);
+        let mut inside = self.door_into(attachment).unwrap_or_else(|refused| {
+            undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
+            None
+        });
         let seen = self.seen_of(attachment, inside.as_mut())?.after(bridges);
         plan::mend(attachment, &seen).or_else(|refused| {
             undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
@@ -127,16 +131,12 @@ impl Host {
         })
     }
 
-    /// The namespace of a container, where it can be found; one that cannot be looked at is told.
-    fn door_into(&self, attachment: &Attachment, undone: &mut Undone) -> Option<Inside> {
+    /// The namespace of a container, where it can be found.
+    fn door_into(&self, attachment: &Attachment) -> Result<Option<Inside>, Error> {
         let open = |netns: NetNs| Inside::open(netns.as_fd()).map_err(Error::from);
         match self.namespace_of(attachment).and_then(open) {
-            Ok(inside) => Some(inside),
-            Err(Error::NamespaceLost { .. }) => None,
-            Err(refused) => {
-                undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
-                None
-            }
+            Err(Error::NamespaceLost { .. }) => Ok(None),
+            opened => opened.map(Some),
         }
     }
 
@@ -156,7 +156,8 @@ impl Host {
             noted(Residue::Missing { of: name.to_string() }, done, undone)
         });
         containers.retain(|(attachment, plan)| {
-            let mut inside = self.door_into(attachment, undone);
+            // Where it could not be had, which was told, the plan is of the host's side alone.
+            let mut inside = self.door_into(attachment).unwrap_or_default();
             let done = self.links(|door| door.apply(plan, inside.as_mut()).map_err(Error::from));
             noted(Residue::Missing { of: attachment.name.to_string() }, done, undone)
         });
