@@ -1,5 +1,6 @@
 //! What a host looks like at one moment, to see later whether it is as it was.
 
+mod ledger;
 mod likeness;
 
 pub(crate) use likeness::{Likeness, likeness_of};
@@ -132,7 +133,10 @@ impl Snapshot {
             let path = entry.path();
             if entry.file_type().unwrap().is_dir() {
                 self.files(&path);
-            } else if !is_lock(&path) && !is_ledger_in_use(&path) {
+            } else if is_ledger_in_use(&path) {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                ledger::had(&text).iter().for_each(|had| self.note("ledger", had));
+            } else if !is_lock(&path) {
                 let mode = entry.metadata().map_or(0, |metadata| metadata.mode());
                 // A pipe would keep the reader waiting for its other end.
                 let bytes = if path.is_file() { fs::read(&path) } else { Ok(Vec::new()) };
