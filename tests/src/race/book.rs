@@ -3,6 +3,7 @@
 use super::deed::{Deed, Kept, Wish};
 use linkspan::{Attachment, IpNet};
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Attachments that are certain: made with success, and by nobody taken away since; and so with addresses that are kept.
@@ -39,17 +40,6 @@ struct Known {
 }
 
 impl Known {
-    /// Whether a deed may let go of it.
-    fn is_in_danger_of(&self, deed: &Deed) -> bool {
-        match deed {
-            Deed::Release(other) => *other == self.kept,
-            // What was kept for the name on that network before is let go of.
-            Deed::Keep { name } => *name == self.kept.name,
-            Deed::RemoveWithAll { network } => *network == self.kept.network,
-            _ => false,
-        }
-    }
-
     /// What is wrong with an attachment that began when this was kept.
     fn is_broken_by(&self, attachment: &Attachment, wish: &Wish) -> bool {
         let Kept { network, address, name } = &self.kept;
@@ -65,6 +55,8 @@ impl Known {
 #[derive(Debug)]
 struct Entered {
     deed: Deed,
+    /// Who was certain till it began.
+    in_danger: Vec<Certain>,
     ended: Option<u64>,
 }
 
@@ -80,6 +72,18 @@ impl Certain {
         self.attachment.endpoints().iter().map(|endpoint| endpoint.network().as_str())
     }
 
+    /// Its addresses, as they are kept for its name.
+    fn to_keep(&self) -> impl Iterator<Item = Kept> {
+        self.attachment.endpoints().iter().flat_map(|end| {
+            let of = |address: &IpNet| Kept {
+                network: end.network().to_string(),
+                address: address.addr(),
+                name: self.attachment.name().to_string(),
+            };
+            end.addresses().iter().map(of)
+        })
+    }
+
     /// Whether a deed may take it away.
     fn is_in_danger_of(&self, deed: &Deed) -> bool {
         takes_away(deed, self.attachment.name().as_str(), self.netns, self.networks())
@@ -92,6 +96,17 @@ fn takes_away<'a>(deed: &Deed, of: &str, within: usize, mut networks: impl Itera
         Deed::Detach { name } | Deed::Keep { name } => name == of,
         Deed::RemoveWithAll { network } => networks.any(|on| on == network),
         Deed::Vanish { netns } => *netns == within,
+        _ => false,
+    }
+}
+
+/// Whether a deed may let go of an address that is kept.
+fn may_go_by(kept: &Kept, deed: &Deed) -> bool {
+    match deed {
+        Deed::Release(other) => other == kept,
+        // What was kept for the name on that network before is let go of.
+        Deed::Keep { name } => *name == kept.name,
+        Deed::RemoveWithAll { network } => *network == kept.network,
         _ => false,
     }
 }
@@ -117,9 +132,11 @@ impl Book {
     pub(super) fn begin(&self, deed: &Deed) -> Begun {
         let mut pages = self.pages();
         pages.now += 1;
-        pages.certain.retain(|certain| !certain.is_in_danger_of(deed));
-        pages.kept.retain(|known| !known.is_in_danger_of(deed));
-        pages.deeds.push(Entered { deed: deed.clone(), ended: None });
+        let (in_danger, certain) =
+            take(&mut pages.certain).into_iter().partition(|certain| certain.is_in_danger_of(deed));
+        pages.certain = certain;
+        pages.kept.retain(|known| !may_go_by(&known.kept, deed));
+        pages.deeds.push(Entered { deed: deed.clone(), in_danger, ended: None });
         Begun { at: pages.now, place: pages.deeds.len() - 1 }
     }
 
@@ -153,15 +170,20 @@ impl Book {
         Ok(())
     }
 
-    /// Somebody was detached, and these addresses are on record since as kept for that name.
-    pub(super) fn keep(&self, begun: Begun, kept: Vec<Kept>) {
+    /// Somebody was detached, and these addresses are on record since as kept for that name: his own are among them,
+    /// unless somebody else had to do with him meanwhile.
+    pub(super) fn keep(&self, begun: Begun, kept: Vec<Kept>) -> Result<(), String> {
         let mut pages = self.pages();
+        let all_let = |certain: &&Certain| pages.others(begun).all(|deed| !certain.is_in_danger_of(deed));
+        let own = pages.deeds[begun.place].in_danger.iter().filter(all_let).flat_map(Certain::to_keep);
+        let is_lost = |own: &Kept| !kept.contains(own) && pages.keeps(own, begun);
+        if let Some(lost) = own.into_iter().find(is_lost) {
+            return Err(format!("{lost:?} is not among {kept:?}"));
+        }
         let since = pages.now;
-        let known = kept.into_iter().map(|kept| Known { kept, since });
-        // The deed itself is among those that began since, and kept them.
-        let stands = |known: &Known| pages.others_since(begun).all(|deed| !known.is_in_danger_of(deed));
-        let known: Vec<_> = known.filter(stands).collect();
-        pages.kept.extend(known);
+        let known: Vec<_> = kept.into_iter().filter(|kept| pages.keeps(kept, begun)).collect();
+        pages.kept.extend(known.into_iter().map(|kept| Known { kept, since }));
+        Ok(())
     }
 
     /// An attach succeeded, and is on no record: somebody must have taken it away.
@@ -222,8 +244,13 @@ impl Pages {
     }
 
     /// The same, but for who asks.
-    fn others_since(&self, begun: Begun) -> impl Iterator<Item = &Deed> {
+    fn others(&self, begun: Begun) -> impl Iterator<Item = &Deed> {
         self.at_work(begun).filter(move |(place, _)| *place != begun.place).map(|(_, entered)| &entered.deed)
+    }
+
+    /// Whether nobody was at work since then who may have let go of an address.
+    fn keeps(&self, kept: &Kept, begun: Begun) -> bool {
+        self.others(begun).all(|deed| !may_go_by(kept, deed))
     }
 
     fn at_work(&self, begun: Begun) -> impl Iterator<Item = (usize, &Entered)> {

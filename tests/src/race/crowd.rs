@@ -21,6 +21,9 @@ const WORKERS: usize = 16;
 /// How long nobody may come to the end of anything: longer than one command may take.
 const STANDSTILL: Duration = Duration::from_secs(900);
 
+/// How `gc` tells of what has no owner.
+const LOST: [&str; 2] = ["which is on no record", "which is no more"];
+
 /// How those are counted who were killed at work.
 const KILLED: &str = "killed";
 
@@ -147,8 +150,7 @@ impl Crowd<'_> {
                 Err(error) => Err(format!("{deed:?}: {error:?}")),
             },
             (Outcome::Done(_), Deed::Keep { name }) => {
-                self.book.keep(begun, self.kept().filter(|kept| kept.name == *name).collect());
-                Ok(())
+                self.book.keep(begun, self.kept().filter(|kept| kept.name == *name).collect())
             }
             (Outcome::Done(_), Deed::Remove { network }) => self.book.was_unused(begun, network),
             (Outcome::Refused(why), _) if !is_as_it_should_be(&why) => {
@@ -249,7 +251,10 @@ impl Crowd<'_> {
         let lost: Vec<_> = kept.iter().filter(|kept| !on_record.contains(kept)).collect();
         assert!(lost.is_empty(), "kept no more: {lost:?}");
         certain.iter().for_each(|certain| self.ask(certain).unwrap());
-        self.said("gc");
+        // The dead go; but nobody was ended without what was his.
+        let gone = self.said("gc");
+        let lost: Vec<_> = LOST.iter().filter(|lost| gone.contains(**lost)).collect();
+        assert!(lost.is_empty(), "{gone}");
         assert_eq!(self.said("reconcile"), "the host is as the records say\n");
         certain.iter().for_each(|certain| self.ask(certain).unwrap());
     }
