@@ -24,18 +24,24 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 const ATTACH: &str = "attach web --netns /run/netns/web --network a -p 8000:80";
 const DETACH: &str = "detach web";
+// No id begins like its name.
+const CREATE: &str = "network create made --subnet 10.88.4.0/24";
+const REMOVE: &str = "network rm made";
 
 /// The calls after which a command is stopped in every run of the tests: each of them, or one of so many. What a
 /// command holds changes with `flock` alone.
 const SHORT: [(&str, usize); 6] =
-    [("flock", 1), ("sendto", 4), ("renameat", 1), ("unlinkat", 1), ("write", 3), ("openat", 12)];
+    [("flock", 1), ("sendto", 6), ("renameat", 2), ("unlinkat", 2), ("write", 5), ("openat", 20)];
+
+/// The same where a network is made or removed.
+const SHORTER: [(&str, usize); 1] = [("flock", 3)];
 
 /// What others do while one stands still, each with what it may have to wait for.
 const OTHERS: [(&str, &[Shared]); 6] = [
     ("attach far --netns /run/netns/far --network b -p 8001:80", &[Shared::Claims]),
     ("attach near --netns /run/netns/near --network a -p 8002:80", &[Shared::Claims, Shared::LeasesOfA]),
     ("detach old", &[Shared::Claims, Shared::LeasesOfA]),
-    ("network create c --subnet 10.88.3.0/24", &[]),
+    ("network create c --subnet 10.88.3.0/24", &[Shared::Definitions]),
     ("ps", &[]),
     ("network ls", &[]),
 ];
@@ -46,6 +52,8 @@ enum Shared {
     /// Names, namespaces and ports.
     Claims,
     LeasesOfA,
+    /// Which networks there are.
+    Definitions,
     /// The run folder, which is made one's own or emptied.
     Host,
 }
@@ -88,11 +96,21 @@ impl Bench {
         self.world.linkspan("attach old --netns /run/netns/old --network a -p 8003:80").ok();
     }
 
+    /// Makes what the command removes.
+    fn prepare(&self, line: &str) {
+        match line {
+            DETACH => drop(self.world.linkspan(ATTACH).ok()),
+            REMOVE => drop(self.world.linkspan(CREATE).ok()),
+            _ => {}
+        }
+    }
+
     /// What the stopped one holds of what all share.
     fn held(&self, stopped: &Stopped) -> BTreeSet<Shared> {
         let files = [
             (Shared::Claims, "/run/linkspan/.claims.lock"),
             (Shared::LeasesOfA, &self.leases_of_a),
+            (Shared::Definitions, "/var/lib/linkspan/.networks.lock.lock"),
             (Shared::Host, "/run/linkspan/locks/.host.lock"),
         ];
         let locks = stopped.locks();
@@ -114,11 +132,10 @@ impl Bench {
     /// Stops the command there, lets others do everything, lets it go on, and looks at what came of all;
     /// `None` where it came to its end first.
     fn stop(&self, line: &str, call: &str, nth: usize) -> Result<Option<BTreeSet<Shared>>, String> {
-        if line == DETACH {
-            self.world.linkspan(ATTACH).ok();
-        }
+        self.prepare(line);
         let Some(stopped) = stopped(&self.world, call, nth, line) else {
             self.world.linkspan(DETACH).ok();
+            self.world.linkspan("network rm --force made").ok();
             return Ok(None);
         };
         let held = self.held(&stopped);
@@ -175,7 +192,7 @@ impl Bench {
             return Err(missing);
         }
         self.world.linkspan("detach web near far").ok();
-        self.world.linkspan("network rm c").ok();
+        self.world.linkspan("network rm --force c made").ok();
         self.before.change().map_or(Ok(()), Err)?;
         self.begin();
         Ok(())
@@ -189,15 +206,16 @@ fn done(line: &str, by: Child) -> Result<(), String> {
 }
 
 /// Stops the command everywhere, each time in the midst of others' work.
-fn stopped_everywhere(line: &str) {
-    let short = SHORT.map(|(call, stride)| (call.to_owned(), stride)).to_vec();
-    let list: Vec<_> = length(short, calls_of(line).into_iter().map(|call| (call, 1)).collect());
+fn stopped_everywhere(line: &str, short: &[(&str, usize)]) {
+    let short = short.iter().map(|(call, stride)| ((*call).to_owned(), *stride)).collect();
+    let list: Vec<_> = length(Some(short), None).unwrap_or_else(|| calls_of(line));
     let (next, tally) = (Mutex::new(list.into_iter()), Mutex::new(BTreeMap::new()));
     let wrong = Mutex::new(Vec::new());
     let worker = || {
+        let Some(mut task) = next.lock().unwrap().next() else { return };
         let bench = Bench::new();
         loop {
-            let Some((call, stride)) = next.lock().unwrap().next() else { return };
+            let (call, stride) = task;
             for nth in (1..).step_by(stride) {
                 match bench.stop(line, &call, nth) {
                     Ok(Some(held)) => *tally.lock().unwrap().entry(held).or_insert(0) += 1,
@@ -205,6 +223,10 @@ fn stopped_everywhere(line: &str) {
                     Err(said) => return wrong.lock().unwrap().push(format!("{call} {nth}: {said}")),
                 }
             }
+            task = match next.lock().unwrap().next() {
+                Some(task) => task,
+                None => return,
+            };
         }
     };
     thread::scope(|scope| (0..WORKERS).for_each(|_| drop(scope.spawn(worker))));
@@ -213,25 +235,33 @@ fn stopped_everywhere(line: &str) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The calls that it makes, but for those that end it.
-fn calls_of(line: &str) -> Vec<String> {
+/// The calls that it makes, but for those that end it, each of them.
+fn calls_of(line: &str) -> Vec<(String, usize)> {
     let look = || {
         let bench = Bench::new();
-        if line == DETACH {
-            bench.world.linkspan(ATTACH).ok();
-        }
+        bench.prepare(line);
         calls(&bench.world, line)
     };
     let calls = thread::scope(|scope| scope.spawn(look).join().unwrap());
-    calls.into_keys().filter(|call| !["exit", "exit_group"].contains(&call.as_str())).collect()
+    let work = calls.into_keys().filter(|call| !["exit", "exit_group"].contains(&call.as_str()));
+    work.map(|call| (call, 1)).collect()
 }
 
 #[test]
 fn an_attach_that_stands_still_keeps_nobody_but_for_what_all_share() {
-    in_private_with(&["strace"], || stopped_everywhere(ATTACH));
+    in_private_with(&["strace"], || stopped_everywhere(ATTACH, &SHORT));
 }
 
 #[test]
 fn a_detach_that_stands_still_keeps_nobody_but_for_what_all_share() {
-    in_private_with(&["strace"], || stopped_everywhere(DETACH));
+    in_private_with(&["strace"], || stopped_everywhere(DETACH, &SHORT));
+}
+
+#[test]
+fn who_makes_or_removes_a_network_and_stands_still_keeps_those_from_networks_who_do_the_same() {
+    in_private_with(&["strace"], || {
+        for line in [CREATE, REMOVE] {
+            stopped_everywhere(line, &SHORTER);
+        }
+    });
 }
