@@ -5,6 +5,10 @@
 //! compares the host with what it was and with what it has to become. None of them knows what an operation does, so a
 //! step that is added is broken with the others.
 //!
+//! Of several threads and programs that make a call, the first to come to so many of it is broken
+//! ([`Fault::nth`](crate::strace::Fault)); that each of iptables' programs fails, `faults` plays by programs of their
+//! names.
+//!
 //! Everything takes hours (`LINKSPAN_STRIDE=1`). `cargo xtask soak breakage` takes one fault of eight, every night
 //! others, so that eight nights take each; a run of the tests takes one of many, and other ones with another
 //! `LINKSPAN_SEED=NUMBER`. `LINKSPAN_OPERATION=WORDS` takes the operations with these words in their names alone.

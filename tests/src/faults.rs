@@ -5,14 +5,17 @@
 use crate::calls::{CHANGING, LASTING, REFUSALS, SWALLOWED, is_known};
 use crate::length::length;
 use crate::private::in_private_with;
-use crate::program::Ran;
+use crate::program::{Ran, run};
 use crate::snapshot::Snapshot;
 use crate::strace::{Effect, Fault, broken, calls};
 use crate::traffic::{Question, serve};
 use crate::world::{Case, Family, World};
 use linkspan::{Error, Firewall, NetNs, Protocol};
 use std::cell::Cell;
+use std::env;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::thread;
 
@@ -274,6 +277,39 @@ fn a_detach_that_is_refused_anything_is_whole_or_told_with_iptables() {
     in_private_with(&["strace", "iptables"], || {
         refused(Firewall::Iptables, false).run();
     });
+}
+
+/// What iptables carries the rules with, and how it can fail before it did anything.
+const PROGRAMS: [&str; 4] = ["iptables-save", "ip6tables-save", "iptables-restore", "ip6tables-restore"];
+const FAILURES: [&str; 2] = ["exit 4", "kill -s KILL $$"];
+
+#[test]
+fn a_program_of_iptables_that_fails_is_as_any_refusal() {
+    in_private_with(&["iptables", "ip6tables"], || {
+        let bench = Bench::new(Firewall::Iptables);
+        for (program, failure) in PROGRAMS.iter().flat_map(|program| FAILURES.map(|how| (program, how))) {
+            let ran = failing(&bench.world, program, failure, ATTACH);
+            assert_ne!(ran.code(), Some(0), "{program}: {failure}");
+            bench.judge_attach(&ran).unwrap_or_else(|wrong| panic!("{program}: {failure}: {ran}\n{wrong}"));
+            bench.world.linkspan(ATTACH).ok();
+            let ran = failing(&bench.world, program, failure, DETACH);
+            assert_ne!(ran.code(), Some(0), "{program}: {failure}");
+            bench.judge_detach(&ran).unwrap_or_else(|wrong| panic!("{program}: {failure}: {ran}\n{wrong}"));
+        }
+    });
+}
+
+/// Runs the command where a program of this name does nothing but fail.
+fn failing(world: &World, program: &str, failure: &str, line: &str) -> Ran {
+    const FOLDER: &str = "/run/failing";
+    let path = format!("{FOLDER}/{program}");
+    fs::create_dir_all(FOLDER).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{failure}\n")).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    let search = format!("{FOLDER}:{}", env::var("PATH").unwrap_or_default());
+    let ran = run(world.command(line).env("PATH", search));
+    fs::remove_file(path).unwrap();
+    ran
 }
 
 #[test]

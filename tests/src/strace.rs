@@ -24,7 +24,12 @@ pub(crate) struct Fault {
     /// Its name.
     pub(crate) call: &'static str,
     pub(crate) effect: Effect,
-    /// Which one of this name, from 1; each thread and each program that the command starts counts its own.
+    /// Which one of this name, from 1. Each thread and each program that the command starts counts its own, so of
+    /// several it is the first that comes to so many: what another makes is broken only where it makes more of it.
+    ///
+    /// With nftables all that other threads do is to open a socket in a container's namespace, by the same calls each
+    /// time, and nothing of the host is changed by them. With iptables the programs that follow the first one are in
+    /// its shadow.
     pub(crate) nth: usize,
     /// It goes wrong from then on, as when a disk is full.
     pub(crate) lasting: bool,

@@ -11,7 +11,7 @@ use proptest_state_machine::ReferenceStateMachine;
 /// What can be done to a network, and to a container; a namespace that ends is the most usual.
 const OF_NET: [fn(Net) -> Harm; 5] =
     [Harm::DeleteBridge, Harm::EmptyBridge, Harm::BridgeDown, Harm::Stranger, Harm::Usurp];
-const OF_WHO: [fn(Who) -> Harm; 12] = [
+const OF_WHO: [fn(Who) -> Harm; 13] = [
     Harm::Vanish,
     Harm::Vanish,
     Harm::Vanish,
@@ -23,6 +23,7 @@ const OF_WHO: [fn(Who) -> Harm; 12] = [
     Harm::LinkAddress,
     Harm::LinkRoutes,
     Harm::Squat,
+    Harm::LoseRecord,
     Harm::LoseRecord,
 ];
 
@@ -47,7 +48,7 @@ impl ReferenceStateMachine for Drawn {
         prop_oneof![
             12 => deed(paper).prop_map(Step::Do),
             4 => (deed(paper), at).prop_map(|(deed, at)| Step::Kill(deed, at)),
-            5 => harm().prop_map(Step::Break),
+            5 => harm(paper).prop_map(Step::Break),
         ]
         .boxed()
     }
@@ -64,11 +65,14 @@ impl ReferenceStateMachine for Drawn {
 
 fn deed(paper: &Paper) -> BoxedStrategy<Deed> {
     let hurt = if paper.is_sound() { 1 } else { 6 };
-    let dead = if paper.containers.values().all(|there| there.alive) { 1 } else { 3 };
+    let living = paper.orphans.is_empty() && paper.containers.values().all(|there| there.alive);
+    let dead = if living { 1 } else { 4 };
+    let kept = paper.kept.keys().map(|(net, _)| *net).cycle().take(3 * paper.kept.len());
+    let removed = select(kept.chain(paper.networks.keys().copied()).chain(Net::ALL).collect::<Vec<_>>());
     prop_oneof![
         4 => select(&Net::MADE[..]).prop_map(Deed::Create),
         12 => attach(paper),
-        1 => net().prop_map(Deed::Remove),
+        2 => removed.prop_map(Deed::Remove),
         1 => net().prop_map(Deed::Force),
         2 => who().prop_map(Deed::Detach),
         1 => (who(), who()).prop_map(|(one, other)| Deed::DetachBoth(one, other)),
@@ -116,11 +120,14 @@ fn who() -> BoxedStrategy<Who> {
     select(&Who::ALL[..]).boxed()
 }
 
-fn harm() -> BoxedStrategy<Harm> {
+/// Mostly to those who are there.
+fn harm(paper: &Paper) -> BoxedStrategy<Harm> {
+    let there: Vec<_> = paper.containers.keys().copied().collect();
+    let whose = select(there.repeat(2).into_iter().chain(Who::ALL).collect::<Vec<_>>());
     prop_oneof![
         5 => (0..OF_NET.len(), net()).prop_map(|(nth, net)| OF_NET[nth](net)),
-        12 => (0..OF_WHO.len(), who()).prop_map(|(nth, who)| OF_WHO[nth](who)),
-        1 => Just(Harm::Reboot),
+        13 => (0..OF_WHO.len(), whose).prop_map(|(nth, who)| OF_WHO[nth](who)),
+        2 => Just(Harm::Reboot),
         2 => Just(Harm::FlushRules),
         2 => select(&Door::ALL[..]).prop_map(Harm::Listen),
         1 => Just(Harm::LoseClaims),
