@@ -10,10 +10,10 @@ use std::io::Write;
 
 const FOLDERS: [&str; 2] = ["/run/linkspan", "/var/lib/linkspan"];
 
-/// What makes something.
+/// What makes something. No id begins like `y`: what is not there may be the beginning of one that is.
 const MAKING: [&str; 3] = [
-    "attach b --netns /run/netns/b",
-    "attach b --netns /run/netns/b --network web -p 8080:80",
+    "attach y --netns /run/netns/y",
+    "attach y --netns /run/netns/y --network web -p 8080:80",
     "network create other",
 ];
 
@@ -24,7 +24,7 @@ fn world() -> (World, [NetNs; 3]) {
         fs::create_dir_all(folder).unwrap();
         tool(&format!("mount -t tmpfs -o size=64k,mode=700 tmpfs {folder}"));
     }
-    let netns = ["a", "b", "c"].map(|name| NetNs::create(format!("/run/netns/{name}")).unwrap());
+    let netns = ["a", "y", "c"].map(|name| NetNs::create(format!("/run/netns/{name}")).unwrap());
     world.linkspan("network create web --subnet 10.88.0.0/24 --subnet fd88::/64").ok();
     for name in ["a", "c"] {
         world.linkspan(&format!("attach {name} --netns /run/netns/{name} --network web -p 80")).ok();
@@ -32,7 +32,7 @@ fn world() -> (World, [NetNs; 3]) {
     // The lock files are there from here on.
     for line in MAKING {
         world.linkspan(line).ok();
-        world.linkspan("detach b").ok();
+        world.linkspan("detach y").ok();
     }
     world.linkspan("network rm other").ok();
     (world, netns)
@@ -103,7 +103,7 @@ fn nothing_is_changed_where_a_folder_is_read_only() {
 #[test]
 fn all_can_be_freed_though_every_disk_is_full() {
     in_private(|| {
-        let (world, [a, _b, c]) = world();
+        let (world, [a, _y, c]) = world();
         world.linkspan("network create other").ok();
         FOLDERS.into_iter().for_each(fill);
         NetNs::unpin("/run/netns/c").unwrap();
