@@ -64,6 +64,8 @@ mod full_disk;
 #[cfg(test)]
 mod input;
 #[cfg(test)]
+mod instructions;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod matrix;

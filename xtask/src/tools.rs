@@ -16,7 +16,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 15] = [
     Tool { program: "conntrack", package: "conntrack" },
     Tool { program: "hostname", package: "hostname" },
     Tool { program: "ip", package: "iproute2" },
@@ -30,6 +30,7 @@ const TOOLS: [Tool; 14] = [
     Tool { program: "strace", package: "strace" },
     Tool { program: "sysctl", package: "procps" },
     Tool { program: "unshare", package: "util-linux" },
+    Tool { program: "valgrind", package: "valgrind" },
     Tool { program: "which", package: "debianutils" },
 ];
 
