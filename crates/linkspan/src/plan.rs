@@ -2,7 +2,7 @@
 
 use crate::id::hash;
 use crate::mark;
-use crate::{Attachment, DefinedNetwork, Egress, Error, GatewayMode, Neighbours};
+use crate::{AttachedEndpoint, Attachment, DefinedNetwork, Egress, Error, GatewayMode, Neighbours};
 use linkspan_nat_rules::{self as rules, Instance, iptables, nftables};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::Document;
@@ -329,10 +329,17 @@ pub(crate) fn free_group(seed: u64, links: &BTreeMap<String, links::Link>) -> li
     free.next().expect("a host has fewer links than there are groups")
 }
 
+/// Where the host ends of an attachment are looked at, to remove them.
+pub(crate) fn look_at_ends(attachment: &Attachment) -> Option<links::Look> {
+    let ends = attachment.endpoints.iter().map(AttachedEndpoint::host_link);
+    looking_at(ends).map(links::Look::without_addresses)
+}
+
 /// Where the links of an attachment are looked at.
 pub(crate) fn look_at(attachment: &Attachment) -> Option<links::Look> {
-    let names = attachment.endpoints.iter().flat_map(|e| [e.bridge, e.host_link]);
-    names.fold(None, |look: Option<links::Look>, name| {
-        Some(look.map_or_else(|| links::Look::at(name), |look| look.and(name)))
-    })
+    looking_at(attachment.endpoints.iter().flat_map(|e| [e.bridge, e.host_link]))
+}
+
+fn looking_at(names: impl Iterator<Item = IfName>) -> Option<links::Look> {
+    names.fold(None, |look: Option<links::Look>, name| Some(look.unwrap_or_default().and(name)))
 }

@@ -11,12 +11,13 @@ use std::net::IpAddr;
 pub struct Look {
     links: Vec<IfName>,
     counts_ports: bool,
+    skips_addresses: bool,
 }
 
 impl Look {
     /// At the link of this name.
     pub fn at(link: IfName) -> Self {
-        Self { links: vec![link], counts_ports: false }
+        Self::default().and(link)
     }
 
     /// At a bridge that is wanted.
@@ -27,7 +28,7 @@ impl Look {
     /// At the host end of a pair that is wanted, and at its bridge.
     pub fn at_veth(wanted: &Veth) -> Self {
         let bridge = wanted.host().bridge_port().map(|port| *port.bridge());
-        Self { links: bridge.into_iter().chain([*wanted.host().name()]).collect(), counts_ports: false }
+        bridge.into_iter().chain([*wanted.host().name()]).fold(Self::default(), Self::and)
     }
 
     /// Looks at the link of this name as well.
@@ -46,6 +47,15 @@ impl Look {
         self
     }
 
+    /// Leaves the addresses of the host's links out, which cost a question each; those of the container are seen.
+    ///
+    /// For plans that put none on the host, such as those of an endpoint whose host end is the port of a bridge.
+    #[must_use]
+    pub const fn without_addresses(mut self) -> Self {
+        self.skips_addresses = true;
+        self
+    }
+
     /// The names of the links to look at.
     pub fn links(&self) -> &[IfName] {
         &self.links
@@ -54,6 +64,11 @@ impl Look {
     /// Whether the ports of bridges are to be counted.
     pub const fn counts_ports(&self) -> bool {
         self.counts_ports
+    }
+
+    /// Whether the addresses of the host's links are to be left out.
+    pub const fn skips_addresses(&self) -> bool {
+        self.skips_addresses
     }
 }
 

@@ -285,7 +285,7 @@ impl Host {
     fn look(&self, attempt: &Attempt<'_>, id: AttachmentId, inside: &mut Inside) -> Result<Seen, Error> {
         let hosts = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
         let names = attempt.networks.iter().map(|network| network.link).chain(hosts);
-        let look = names.fold(links::Look::default(), links::Look::and);
+        let look = names.fold(links::Look::default(), links::Look::and).without_addresses();
         let look = match attempt.ports {
             PortsToCount::All => look.counting_ports(),
             PortsToCount::None => look,

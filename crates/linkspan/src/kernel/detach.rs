@@ -224,7 +224,7 @@ impl Host {
     }
 
     fn remove_links(&self, attachment: &Attachment, undone: &mut Undone) {
-        let Some(look) = plan::look_at(attachment) else { return };
+        let Some(look) = plan::look_at_ends(attachment) else { return };
         let removed = self.links(|door| {
             let seen = door.observe(&look, None)?;
             door.apply(&plan::detach(attachment, &seen), None).map_err(Error::from)
@@ -268,7 +268,9 @@ impl Host {
 
     /// Whether no host end of a container is left; one that never had any lives as long as its place.
     fn lost_its_links(&self, attachment: &Attachment) -> Result<bool, Error> {
-        let Some(look) = plan::look_at(attachment) else { return Ok(attachment.namespace.place.is_some()) };
+        let Some(look) = plan::look_at_ends(attachment) else {
+            return Ok(attachment.namespace.place.is_some());
+        };
         let seen = self.links(|door| door.observe(&look, None))?;
         let gone = |end: &AttachedEndpoint| !seen.host.links.contains_key(end.host_link.as_str());
         Ok(attachment.endpoints.iter().all(gone))

@@ -82,7 +82,7 @@ impl Host {
 
     fn cut_off(&self, attachment: &Attachment) -> Result<(), Error> {
         self.withdraw(attachment)?;
-        let Some(look) = plan::look_at(attachment) else { return Ok(()) };
+        let Some(look) = plan::look_at_ends(attachment) else { return Ok(()) };
         self.links(|door| {
             let seen = door.observe(&look, None)?;
             door.apply(&plan::cut_off(attachment, &seen), None).map_err(Error::from)

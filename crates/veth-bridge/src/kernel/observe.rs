@@ -42,12 +42,14 @@ fn looked_at(socket: &mut Socket, look: &Look) -> Result<BTreeMap<String, Link>,
     let mut names: Names = found.iter().map(|told| (told.index, told.name.clone())).collect();
     let mut links = BTreeMap::new();
     for Told { index, name, master, mut link } in found {
-        link.addresses = match addresses(socket, Some(index)) {
-            Ok(mut addresses) => addresses.remove(&index).unwrap_or_default(),
-            // It went with its container's namespace between the two questions.
-            Err(refused) if is_absent(&refused) => continue,
-            Err(refused) => return Err(refused),
-        };
+        if !look.skips_addresses() {
+            link.addresses = match addresses(socket, Some(index)) {
+                Ok(mut addresses) => addresses.remove(&index).unwrap_or_default(),
+                // It went with its container's namespace between the two questions.
+                Err(refused) if is_absent(&refused) => continue,
+                Err(refused) => return Err(refused),
+            };
+        }
         link.master = master.map(|master| name_of(socket, &mut names, master)).transpose()?.flatten();
         if let (true, LinkKind::Bridge(facts)) = (look.counts_ports(), &mut link.kind) {
             facts.ports = Some(count_ports(socket, index)?);
