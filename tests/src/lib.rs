@@ -101,3 +101,5 @@ mod standstill;
 mod state_files;
 #[cfg(test)]
 mod trust;
+#[cfg(test)]
+mod warm;

@@ -297,7 +297,7 @@ fn a_folder_that_cannot_be_trusted_is_named_by_every_command() {
         let before = state();
         let folders = ["/run/linkspan", "/var/lib/linkspan"].into_iter().flat_map(|root| {
             let parts = match root {
-                "/run/linkspan" => &["", "/attachments", "/pending", "/up", "/leases", "/locks"][..],
+                "/run/linkspan" => &["", "/attachments", "/pending", "/warm", "/up", "/leases", "/locks"][..],
                 _ => &["", "/networks", "/reservations"][..],
             };
             parts.iter().map(move |part| format!("{root}{part}"))

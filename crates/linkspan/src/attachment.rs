@@ -65,6 +65,12 @@ impl Attachment {
         own.into_iter().chain(self.published.iter().filter_map(port))
     }
 
+    /// The same without a way out.
+    pub(crate) fn unrouted(mut self) -> Self {
+        self.endpoints.iter_mut().for_each(|endpoint| endpoint.gateways.clear());
+        self
+    }
+
     /// The rules that its published ports are.
     pub(crate) fn rules(&self) -> Result<Vec<rules::Publish>, rules::Error> {
         self.published.iter().flat_map(Published::rules).collect()

@@ -456,7 +456,7 @@ impl Remedy {
         }
         let folder = refused.path().filter(|_| refused.is_damage())?.parent()?.file_name()?;
         Some(match folder.to_str()? {
-            "attachments" | "pending" => Self::Collect,
+            "attachments" | "pending" | "warm" => Self::Collect,
             "up" => Self::ReconcileOrCollect,
             "networks" => Self::RemoveNetwork,
             "reservations" => Self::RemoveNetworkByForce,

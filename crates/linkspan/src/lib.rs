@@ -49,6 +49,7 @@ mod publish;
 mod reconciled;
 mod reservation;
 mod view;
+mod warm;
 
 pub use attachment::{AttachedEndpoint, Attachment, HostSide, Namespace, Published};
 pub use container::{Container, Endpoint};

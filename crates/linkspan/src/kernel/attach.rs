@@ -4,7 +4,7 @@ use crate::attachment::{Asked, AttachmentRecord, needs_host_ports};
 use crate::claims::{Claim, Claims, Entry, HostPort};
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
-use crate::kernel::up::network_names;
+use crate::kernel::up::{Held, network_names};
 use crate::plan::{self, Firewall, NetworkPlan, Plan, RulesPlan, Spent};
 use crate::reservation::kept_as;
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
@@ -14,6 +14,7 @@ use linkspan_netns::NetNs;
 use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Seen};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
@@ -32,7 +33,7 @@ impl Host {
     /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`]; a network
     /// that had to be brought up is taken down again, unless somebody else is on it.
     pub fn attach(&self, netns: &NetNs, wanted: &Container) -> Result<Attachment, Error> {
-        self.make(|| self.attach_mending(netns, wanted, None))
+        self.make(|| self.attach_mending(netns, wanted, None, &RefCell::default()))
     }
 
     /// Performs what was planned for this namespace and container, and just that.
@@ -45,44 +46,50 @@ impl Host {
         if plan.spent.spend() {
             return Err(Error::Stale);
         }
-        self.make(|| self.attach_mending(netns, wanted, Some(plan)))
+        self.make(|| self.attach_mending(netns, wanted, Some(plan), &RefCell::default()))
     }
 
-    /// Attaches; a network that is up on record but not on the host is mended once.
-    fn attach_mending(
+    /// Attaches to networks that are kept up meanwhile, with what of it was made ahead.
+    pub(crate) fn attach_mending(
         &self,
         netns: &NetNs,
         wanted: &Container,
         plan: Option<&Plan>,
+        ahead: &RefCell<Ahead>,
     ) -> Result<Attachment, Error> {
         self.check(netns, wanted)?;
-        match self.attach_held(netns, wanted, plan) {
+        self.on_networks(wanted, |held| {
+            let (networks, rules) = (&held.networks[..], &held.rules[..]);
+            // Leases that cannot be read are found out before there is anything to take back.
+            let ports = self.ports_to_count(networks)?;
+            self.attach_once(&Attempt { netns, wanted, networks, rules, ports, plan, ahead })
+        })
+    }
+
+    /// Does work while the networks of a container are kept up; one that is up on record but not on the host is mended
+    /// once.
+    pub(crate) fn on_networks<T>(
+        &self,
+        wanted: &Container,
+        work: impl Fn(&Held) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        match self.on_held(wanted, &work) {
             Err(Error::Links(links::Error::NoBridge { .. })) => {}
             done => return done,
         }
         wanted.endpoints().iter().try_for_each(|endpoint| self.mend(endpoint.network()).map(drop))?;
-        self.attach_held(netns, wanted, plan)
+        self.on_held(wanted, &work)
     }
 
-    /// Attaches while the networks are kept up; those that were brought up for a container that is refused are not.
-    fn attach_held(
-        &self,
-        netns: &NetNs,
-        wanted: &Container,
-        plan: Option<&Plan>,
-    ) -> Result<Attachment, Error> {
+    /// The same; networks that were brought up for a container that is refused go down again.
+    fn on_held<T>(&self, wanted: &Container, work: impl Fn(&Held) -> Result<T, Error>) -> Result<T, Error> {
         let mut raised = Vec::new();
-        let attached = self.hold_up(wanted, &mut raised).and_then(|held| {
-            let (networks, rules) = (&held.networks[..], &held.rules[..]);
-            // Leases that cannot be read are found out before there is anything to take back.
-            let ports = self.ports_to_count(networks)?;
-            self.attach_once(&Attempt { netns, wanted, networks, rules, ports, plan })
-        });
-        attached.map_err(|refused| refused.after(self.lower_again(&raised)))
+        let done = self.hold_up(wanted, &mut raised).and_then(|held| work(&held));
+        done.map_err(|refused| refused.after(self.lower_again(&raised)))
     }
 
     /// Refuses what needs no look at the records.
-    fn check(&self, netns: &NetNs, wanted: &Container) -> Result<(), Error> {
+    pub(crate) fn check(&self, netns: &NetNs, wanted: &Container) -> Result<(), Error> {
         if netns.cookie() == self.netns.cookie() {
             return Err(Error::OwnNamespace);
         }
@@ -118,10 +125,10 @@ impl Host {
     /// Claims under a record that is there first and locked, since a claim without one is free; or says what
     /// is held by whom.
     fn try_claim(&self, attempt: &Attempt<'_>) -> Result<Result<Claimed, (Claim, AttachmentId)>, Error> {
-        let Attempt { wanted, networks, plan, .. } = attempt;
+        let Attempt { wanted, networks, .. } = attempt;
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
-        let id = plan.map_or_else(|| self.moment().map(AttachmentId::at), |plan| Ok(plan.attachment.id))?;
+        let id = attempt.id().map_or_else(|| self.moment().map(AttachmentId::at), Ok)?;
         let ports = self.ports_for(attempt, claims.state())?;
         let wishes = attempt.claims(&ports);
         let freed = match self.conflicts(claims.state(), &wishes)? {
@@ -132,11 +139,30 @@ impl Host {
         let networks = networks.iter().map(DefinedNetwork::id).collect();
         let name = wanted.name().clone();
         let draft = AttachmentRecord { id, name, networks, leaving: false, attachment: None };
-        let record = self.run.pending.create_record(&file(id), draft)?;
+        let record = self.begin(attempt, draft)?;
         let claimed = wishes.into_iter().map(|claim| Entry::Claimed(id, claim));
         let entries: Vec<_> = freed.into_iter().map(Entry::Freed).chain(claimed).collect();
         match claims.commit(&entries) {
             Ok(()) => Ok(Ok((record, ports))),
+            Err(refused) => Err(Error::from(refused).after(record.remove().map_err(Error::from))),
+        }
+    }
+
+    /// The record of an attach, which nobody else can take meanwhile. One that was begun ahead comes with its links;
+    /// where it cannot be used, they go with their namespace, which nothing else holds.
+    fn begin(
+        &self,
+        attempt: &Attempt<'_>,
+        draft: AttachmentRecord,
+    ) -> Result<Record<AttachmentRecord>, Error> {
+        let ahead = attempt.ahead.borrow_mut().record.take();
+        let Some(mut record) = ahead else {
+            return Ok(self.run.pending.create_record(&file(draft.id), draft)?);
+        };
+        let attachment = record.value().attachment.clone();
+        let moved = record.move_to(&self.run.pending);
+        match moved.and_then(|()| record.append(AttachmentRecord { attachment, ..draft })) {
+            Ok(()) => Ok(record),
             Err(refused) => Err(Error::from(refused).after(record.remove().map_err(Error::from))),
         }
     }
@@ -206,7 +232,7 @@ impl Host {
             }
             leased => leased?,
         };
-        let mut inside = inside(attempt.netns)?;
+        let mut inside = attempt.inside()?;
         let seen = self.look(attempt, id, &mut inside)?;
         plan::recognise(self.instance(), attempt.networks, &seen)?;
         let attachment = attempt.asked(self.instance(), id, ports).granted(addresses, &seen)?;
@@ -282,7 +308,12 @@ impl Host {
     }
 
     /// Looks at the bridges, at the names of the host ends, and into the container.
-    fn look(&self, attempt: &Attempt<'_>, id: AttachmentId, inside: &mut Inside) -> Result<Seen, Error> {
+    pub(crate) fn look(
+        &self,
+        attempt: &Attempt<'_>,
+        id: AttachmentId,
+        inside: &mut Inside,
+    ) -> Result<Seen, Error> {
         let hosts = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
         let names = attempt.networks.iter().map(|network| network.link).chain(hosts);
         let look = names.fold(links::Look::default(), links::Look::and).without_addresses();
@@ -294,7 +325,7 @@ impl Host {
     }
 
     /// A bridge may be full, which is worth counting its ports before anything is changed.
-    fn ports_to_count(&self, networks: &[DefinedNetwork]) -> Result<PortsToCount, Error> {
+    pub(crate) fn ports_to_count(&self, networks: &[DefinedNetwork]) -> Result<PortsToCount, Error> {
         let mut ports = PortsToCount::None;
         for network in networks {
             if self.run.book(network.id).len()? >= CROWD {
@@ -314,8 +345,9 @@ impl Host {
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
         let ports = self.ports_to_count(&networks)?;
-        let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], ports, plan: None };
-        let mut seen = self.look(&attempt, id, &mut inside(netns)?)?;
+        let ahead = &RefCell::default();
+        let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], ports, plan: None, ahead };
+        let mut seen = self.look(&attempt, id, &mut attempt.inside()?)?;
         let (mut plans, mut change) = (Vec::new(), Change::new());
         for network in &networks {
             let (record, links) = self.plan_up(network)?;
@@ -364,26 +396,46 @@ type Claimed = (Record<AttachmentRecord>, Vec<HostPort>);
 
 /// Of which bridges it is asked how many ports they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PortsToCount {
+pub(crate) enum PortsToCount {
     None,
     All,
 }
 
+/// What of an attach is done when it begins: the record with its links, and the door to the container.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    pub(crate) record: Option<Record<AttachmentRecord>>,
+    pub(crate) inside: Option<Inside>,
+}
+
 /// One attach under way.
 #[derive(Clone, Copy)]
-struct Attempt<'a> {
-    netns: &'a NetNs,
-    wanted: &'a Container,
+pub(crate) struct Attempt<'a> {
+    pub(crate) netns: &'a NetNs,
+    pub(crate) wanted: &'a Container,
     /// Those of the endpoints, in whatever order.
-    networks: &'a [DefinedNetwork],
+    pub(crate) networks: &'a [DefinedNetwork],
     /// Of those that are kept up.
-    rules: &'a [Network],
-    ports: PortsToCount,
+    pub(crate) rules: &'a [Network],
+    pub(crate) ports: PortsToCount,
     /// What was planned, where it is to be just that.
-    plan: Option<&'a Plan>,
+    pub(crate) plan: Option<&'a Plan>,
+    /// What is taken out of it is used.
+    pub(crate) ahead: &'a RefCell<Ahead>,
 }
 
 impl<'a> Attempt<'a> {
+    /// The id that it was given before.
+    fn id(&self) -> Option<AttachmentId> {
+        let ahead = || self.ahead.borrow().record.as_ref().map(|record| record.value().id);
+        self.plan.map(|plan| plan.attachment.id).or_else(ahead)
+    }
+
+    /// The door to the container.
+    pub(crate) fn inside(&self) -> Result<Inside, links::Error> {
+        self.ahead.borrow_mut().inside.take().map_or_else(|| inside(self.netns), Ok)
+    }
+
     /// The rules of the ports, and those of the networks wherever someone took them.
     fn rules(&self, attachment: &Attachment) -> Result<Change, Error> {
         let ports = Change::new().publish_all(attachment.rules()?);
@@ -400,7 +452,7 @@ impl<'a> Attempt<'a> {
         Ok(needs_host_ports(&networks.collect::<Result<Vec<_>, _>>()?))
     }
 
-    fn asked(&self, instance: Instance, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
+    pub(crate) fn asked(&self, instance: Instance, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
         let namespace = Namespace { cookie: self.netns.cookie(), place: self.netns.place().cloned() };
         Asked { instance, id, namespace, wanted: self.wanted, networks: self.networks, ports }
     }

@@ -108,6 +108,7 @@ impl Host {
                 records.push(record);
             }
         }
+        records.extend(self.abandoned()?);
         let taken_back = self.take_back_all(records);
         let networks = self.take_back_every_network();
         let mut undone = Undone::default();
@@ -183,6 +184,7 @@ impl Host {
             // A damaged one is among what is damaged.
             names.extend(undamaged(self.name_of_the_dead(&file))?);
         }
+        names.extend(self.abandoned()?.iter().map(|record| record.value().name.to_string()));
         Ok(names.into_iter().collect())
     }
 

@@ -73,6 +73,8 @@ pub(crate) struct Run {
     pub(crate) attachments: Folder,
     /// Operations under way; normally empty, so that repair needs no scan.
     pub(crate) pending: Folder,
+    /// Containers that are made ahead, each locked by the process that may hand it out.
+    pub(crate) warm: Folder,
     pub(crate) up: Folder,
     leases: Folder,
     locks: Folder,
@@ -91,6 +93,7 @@ impl Run {
         Ok(Self {
             attachments: folder("attachments")?,
             pending: folder("pending")?,
+            warm: folder("warm")?,
             up: folder("up")?,
             leases: folder("leases")?,
             locks: folder("locks")?,
@@ -187,11 +190,16 @@ impl Run {
     }
 
     fn is_idle(&self) -> Result<bool, Error> {
-        Ok(self.pending.is_empty()? && self.attachments.is_empty()? && self.up.is_empty()?)
+        for folder in [&self.pending, &self.attachments, &self.up, &self.warm] {
+            if !folder.is_empty()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn clear(&self) -> Result<(), Error> {
-        for folder in [&self.pending, &self.attachments, &self.up] {
+        for folder in [&self.pending, &self.attachments, &self.up, &self.warm] {
             folder.sweep()?;
             folder.names()?.iter().try_for_each(|name| folder.remove(name).map(drop))?;
         }
@@ -263,7 +271,7 @@ impl Run {
 
     /// Removes what killed writers left.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
-        let folders = [&self.root, &self.pending, &self.attachments, &self.up, &self.leases];
+        let folders = [&self.root, &self.pending, &self.attachments, &self.up, &self.warm, &self.leases];
         folders.iter().try_for_each(|folder| folder.sweep().map(drop))?;
         // The caller is alone: whose lock is not held is that of a network that is no more, or of one at rest.
         Ok(self.locks.sweep_locks().map(drop)?)
@@ -301,6 +309,19 @@ impl Run {
         // A record moves from pending when it is confirmed, and back when it is taken back.
         for folder in [&self.pending, &self.attachments, &self.pending] {
             if folder.peek_record::<AttachmentRecord>(&file(id))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether anything was made ahead on a network.
+    pub(crate) fn is_waited_on(&self, network: NetworkId) -> Result<bool, Error> {
+        for name in self.warm.names()? {
+            let record = Readable::Undamaged.of(self.warm.peek_record::<AttachmentRecord>(&name))?;
+            let endpoints =
+                record.and_then(|record| record.attachment).map_or_else(Vec::new, |a| a.endpoints);
+            if endpoints.iter().any(|endpoint| endpoint.network_id == network) {
                 return Ok(true);
             }
         }

@@ -5,7 +5,9 @@ use crate::kernel::firewall::Rules;
 use crate::kernel::home::{Identity, Run, file};
 use crate::kernel::state::State;
 use crate::kernel::undone::Undone;
+use crate::kernel::warm::Waiting;
 use crate::plan::Firewall;
+use crate::warm::Shelf;
 use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkName, Residue};
 use linkspan_nat_rules::Instance;
 use linkspan_netns::NetNs;
@@ -32,6 +34,7 @@ pub struct Host {
     pub(crate) run: Run,
     pub(crate) state: State,
     pub(crate) rules: Rules,
+    pub(crate) warm: Mutex<Shelf<Waiting>>,
     idle: Mutex<Vec<links::kernel::Links>>,
     notices: Mutex<Vec<Notice>>,
 }
@@ -146,6 +149,7 @@ impl Builder {
             run,
             state,
             rules,
+            warm: Mutex::default(),
             idle: Mutex::default(),
             notices: Mutex::default(),
         })
@@ -280,7 +284,11 @@ impl Host {
         work: impl FnOnce(&[AttachmentId]) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let here = self.run.enter(&self.identity)?;
-        let done = self.take_back_the_dead().and_then(|taken_back| work(&taken_back));
+        let done = self.take_back_the_dead().and_then(|taken_back| {
+            // What stays of it is tried again by the next removal.
+            let _ = self.abandoned().and_then(|abandoned| self.take_back_all(abandoned));
+            work(&taken_back)
+        });
         match (done, self.tidy(here)) {
             (Ok(removed), Ok(())) => Ok(removed),
             (Ok(_), Err(stayed)) => Err(stayed.leaving(Residue::Records { of: self.run.path() })),

@@ -23,6 +23,7 @@ mod state;
 mod undone;
 mod up;
 mod view;
+mod warm;
 
 pub use detach::Detached;
 pub use host::{Builder, Host, Notice};

@@ -52,7 +52,8 @@ impl Run {
     pub(crate) fn survey(&self, defined: &BTreeSet<NetworkId>) -> Result<Records, Error> {
         let mut records = Records::default();
         // Confirming moves a record from the one to the other, and taking back moves it back.
-        for folder in [&self.pending, &self.attachments, &self.pending] {
+        // What is made ahead begins there, moves on when it is handed out, and back when it is taken back.
+        for folder in [&self.warm, &self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
                 let Some(record) = records.read::<AttachmentRecord>(folder, name)? else { continue };
                 let confirmed = folder.path() == self.attachments.path();
@@ -79,7 +80,7 @@ impl Run {
     /// Removes a record that cannot be read, and nothing else.
     pub(crate) fn remove_damaged(&self, path: &Path) -> Result<(), Error> {
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        let folders = [&self.pending, &self.attachments, &self.up].into_iter();
+        let folders = [&self.pending, &self.attachments, &self.up, &self.warm].into_iter();
         let folder = folders.into_iter().find(|folder| Some(folder.path()) == path.parent());
         match folder.zip(name) {
             Some((folder, name)) => Ok(folder.remove(&name).map(drop)?),

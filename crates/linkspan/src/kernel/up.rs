@@ -322,7 +322,7 @@ impl Host {
     /// Whether a network has no users, and is more than a definition that addresses are kept of.
     fn is_there_for_nobody(&self, network: NetworkId) -> Result<bool, Error> {
         let is_kept = self.state.keeps_addresses(network)? && self.up_record(network)?.is_none();
-        Ok(!is_kept && !self.has_users(network)?)
+        Ok(!is_kept && !self.has_users(network)? && !self.run.is_waited_on(network)?)
     }
 
     /// Takes a network down where it is up, and leaves its definition.
