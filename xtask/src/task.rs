@@ -21,8 +21,9 @@ Usage: cargo xtask NAME
   golden [--bless]  compare the rule sets with their golden files; --bless rewrites them
   docs              the documentation, warnings are errors
   bench [SUBJECT].. how fast it is, beside a floor of raw netlink messages and what else is installed; of
-                    leases, attach, process, first, ports, parallel, present, or all of them
-                    --json: as one value; --readme: rewrites the README's table and its picture
+                    leases, attach, pooled, process, first, ports, parallel, present, or all of them
+                    --json: as one value; --readme: rewrites the README's table and its picture;
+                    --brief: ten minutes, others do without crowds
   ci                all that .ci/run does after set-up
   help              this text";
 

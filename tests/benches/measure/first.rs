@@ -16,6 +16,8 @@ const NUMBER: u16 = 0;
 const STALL: Duration = Duration::from_millis(500);
 /// One that takes a hundred milliseconds takes fewer turns.
 const SELDOM: usize = 50;
+/// Whether a connection stalls is the question to linkspan.
+const OFTEN: usize = 5;
 const ROUNDS: usize = 1000;
 
 pub(crate) fn measure() -> Result<(), Trouble> {
@@ -33,7 +35,8 @@ pub(crate) fn measure() -> Result<(), Trouble> {
             floor.floor.remove(NUMBER)?;
             Ok([first])
         })
-        .resting(REAPED),
+        .resting(REAPED)
+        .every(OFTEN),
         Contestant::new("linkspan", || {
             linkspan.world.host.enter()?;
             let (netns, server) = listening("linkspan", &linkspan.world)?;

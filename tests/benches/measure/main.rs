@@ -16,6 +16,7 @@ mod iptables;
 mod leases;
 mod parallel;
 mod peers;
+mod pooled;
 mod ports;
 mod present;
 mod process;
@@ -26,6 +27,7 @@ mod world;
 use std::env;
 use std::process::ExitCode;
 
+use present::Crowds;
 use world::Trouble;
 
 fn main() -> ExitCode {
@@ -34,7 +36,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match *words {
         [process::FLOOR, verb, netns] => process::as_floor(verb, netns.as_ref()),
-        ref sections => sections.iter().try_for_each(|section| measure(section)),
+        [BRIEF, ref sections @ ..] => sections.iter().try_for_each(|section| measure(section, Crowds::Small)),
+        ref sections => sections.iter().try_for_each(|section| measure(section, Crowds::Large)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,13 +48,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(section: &str) -> Result<(), Trouble> {
+/// The word by which others are not asked for crowds that take them many minutes to make.
+const BRIEF: &str = "--brief";
+
+fn measure(section: &str, crowds: Crowds) -> Result<(), Trouble> {
     report::section(section);
     match section {
         "attach" => attach::measure(),
+        "pooled" => pooled::measure(),
         "process" => process::measure(),
         "parallel" => parallel::measure(),
-        "present" => present::measure(),
+        "present" => present::measure(crowds),
         "ports" => ports::measure(),
         "leases" => leases::measure(),
         "first" => first::measure(),

@@ -14,7 +14,25 @@ const ROUNDS: usize = 40;
 /// One that takes hundreds of milliseconds takes fewer turns.
 const SELDOM: usize = 10;
 
-pub(crate) fn measure() -> Result<(), Trouble> {
+/// How many containers others attach, who take a hundred milliseconds and more for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowds {
+    /// As many as linkspan.
+    Large,
+    /// A hundred at most.
+    Small,
+}
+
+impl Crowds {
+    const fn largest(self) -> u16 {
+        match self {
+            Self::Large => u16::MAX,
+            Self::Small => 100,
+        }
+    }
+}
+
+pub(crate) fn measure(of_others: Crowds) -> Result<(), Trouble> {
     let [a, b] = [World::enter()?, World::enter()?];
     let mut crowds: Vec<_> = Peer::all()?.into_iter().map(Crowd::of).collect();
     let (mut floor, linkspan) = (Raw::build(a, "floor")?, Linkspan::open(b, "present")?);
@@ -26,6 +44,10 @@ pub(crate) fn measure() -> Result<(), Trouble> {
         (there..size).try_for_each(|number| floor.floor.attach(number))?;
         for number in there..size {
             linkspan.keep(&linkspan.product.container(&format!("c{number}"), [port(number)])?)?;
+        }
+        if size > of_others.largest() {
+            let why = format!("{size} containers take it minutes to make");
+            crowds.drain(..).for_each(|crowd| report::absent(crowd.peer.who(), &why));
         }
         crowds.iter_mut().try_for_each(|crowd| crowd.grow(size))?;
         there = size;

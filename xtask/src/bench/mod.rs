@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use crate::cargo::{cargo, workspace};
 use machine::Machine;
 use measured::Section;
-use wish::Output;
+use wish::{Length, Output};
 pub(crate) use wish::{Subject, Wish};
 
 /// Measures what is wished, one subject after the other, and says what came of it.
@@ -30,7 +30,8 @@ pub(crate) fn run(wish: &Wish) -> io::Result<()> {
     match wish.output {
         Output::Text => {
             println!("{machine}");
-            wish.subjects().try_for_each(|subject| measure(subject).map(|s| println!("\n{}", table::of(&s))))
+            let show = |section: Section| println!("\n{}", table::of(&section));
+            wish.subjects().try_for_each(|subject| measure(subject, wish.length).map(show))
         }
         Output::Json => {
             println!("{}", json::of(&machine, &measure_all(wish)?));
@@ -49,7 +50,7 @@ fn write(machine: &Machine, sections: &[Section]) -> io::Result<()> {
 }
 
 fn measure_all(wish: &Wish) -> io::Result<Vec<Section>> {
-    wish.subjects().map(measure).collect()
+    wish.subjects().map(|subject| measure(subject, wish.length)).collect()
 }
 
 /// The measuring program, and how it is run.
@@ -64,8 +65,9 @@ fn succeeded(command: &mut Command) -> io::Result<()> {
     if command.status()?.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?} failed"))) }
 }
 
-fn measure(subject: Subject) -> io::Result<Section> {
-    let ran = cargo(PROGRAM).args(["--", subject.as_str()]).stderr(Stdio::inherit()).output()?;
+fn measure(subject: Subject, length: Length) -> io::Result<Section> {
+    let brief = (length == Length::Brief).then_some("--brief");
+    let ran = cargo(PROGRAM).arg("--").args(brief).arg(subject.as_str()).stderr(Stdio::inherit()).output()?;
     if !ran.status.success() {
         return Err(io::Error::other(format!("{subject} could not be measured")));
     }

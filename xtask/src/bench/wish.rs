@@ -8,6 +8,7 @@ use std::str::FromStr;
 pub(crate) enum Subject {
     Leases,
     Attach,
+    Pooled,
     Process,
     First,
     Ports,
@@ -16,14 +17,23 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    const ALL: [Self; 7] =
-        [Self::Leases, Self::Attach, Self::Process, Self::First, Self::Ports, Self::Parallel, Self::Present];
+    const ALL: [Self; 8] = [
+        Self::Leases,
+        Self::Attach,
+        Self::Pooled,
+        Self::Process,
+        Self::First,
+        Self::Ports,
+        Self::Parallel,
+        Self::Present,
+    ];
 
     /// Its word, on the command line and for the measuring program.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Leases => "leases",
             Self::Attach => "attach",
+            Self::Pooled => "pooled",
             Self::Process => "process",
             Self::First => "first",
             Self::Ports => "ports",
@@ -57,10 +67,20 @@ pub(crate) enum Output {
     Readme,
 }
 
+/// How long it may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Length {
+    #[default]
+    Whole,
+    /// Ten minutes: others, who are slow, do not attach hundreds of containers first.
+    Brief,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wish {
     subjects: Vec<Subject>,
     pub(super) output: Output,
+    pub(super) length: Length,
 }
 
 impl Wish {
@@ -71,6 +91,7 @@ impl Wish {
             match *word {
                 "--json" => wish.output = Output::Json,
                 "--readme" => wish.output = Output::Readme,
+                "--brief" => wish.length = Length::Brief,
                 subject => wish.subjects.push(subject.parse().ok()?),
             }
         }
@@ -91,6 +112,7 @@ mod tests {
     #[test]
     fn all_is_measured_where_nothing_is_named() {
         assert_eq!(Wish::parse(&[]).unwrap().subjects().count(), Subject::ALL.len());
+        assert_eq!(Wish::parse(&["--brief"]).unwrap().length, Length::Brief);
         let wish = Wish::parse(&["ports", "--json", "leases"]).unwrap();
         assert_eq!(wish.subjects().collect::<Vec<_>>(), [Subject::Ports, Subject::Leases]);
         assert_eq!(wish.output, Output::Json);
