@@ -27,9 +27,9 @@ pub(crate) struct Fault {
     /// Which one of this name, from 1. Each thread and each program that the command starts counts its own, so of
     /// several it is the first that comes to so many: what another makes is broken only where it makes more of it.
     ///
-    /// With nftables all that other threads do is to open a socket in a container's namespace, by the same calls each
-    /// time, and nothing of the host is changed by them. With iptables the programs that follow the first one are in
-    /// its shadow.
+    /// With nftables other threads open a socket in a container's namespace, by the same calls each time, and in `run`
+    /// one makes the namespace and starts the program; nothing of the host is changed by them. With iptables the
+    /// programs that follow the first one are in its shadow.
     pub(crate) nth: usize,
     /// It goes wrong from then on, as when a disk is full.
     pub(crate) lasting: bool,
