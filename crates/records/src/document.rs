@@ -9,8 +9,11 @@ use serde_json::Value;
 use crate::Error;
 use crate::unknown::Unknown;
 
-/// The largest document, and the largest record with all its lines: 16 MiB, which is tens of thousands of items.
-pub const MAX_DOCUMENT: u64 = 16 << 20;
+/// The largest document, and the largest record with all its phases: 32 MiB, which is tens of thousands of items.
+pub const MAX_DOCUMENT: u64 = 32 << 20;
+
+/// The largest phase of a record, a quarter of [`MAX_DOCUMENT`]: what was made has room left to be marked as going.
+pub const MAX_PHASE: u64 = MAX_DOCUMENT / 4;
 
 /// A value that is kept in a file, as a JSON object whose first member is `"version"`.
 ///

@@ -45,7 +45,7 @@ mod state;
 mod store;
 mod unknown;
 
-pub use document::{Document, MAX_DOCUMENT};
+pub use document::{Document, MAX_DOCUMENT, MAX_PHASE};
 pub use error::{Action, Error};
 pub use name::FileName;
 pub use state::State;

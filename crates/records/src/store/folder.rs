@@ -152,7 +152,7 @@ impl Folder {
     ) -> Result<(), Error> {
         let bytes = document::encode_with(value, &self.unknown::<T>(name)?);
         let bytes = bytes.map_err(|fault| fault.at(self.path_of(name.as_str())))?;
-        self.put(name, &self.bounded(name, bytes)?, durability)
+        self.put(name, &self.bounded(name, bytes, MAX_DOCUMENT)?, durability)
     }
 
     /// Writes a document of which nothing is left to say as [`rewrite`](Self::rewrite) does, and removes it where what is
@@ -171,7 +171,7 @@ impl Folder {
         let bytes = bytes.map_err(|fault| fault.at(self.path_of(name.as_str())))?;
         let left = document::left_of(&bytes, nothing);
         if !left.map_err(|fault| fault.at(self.path_of(name.as_str())))?.is_nothing() {
-            return self.put(name, &self.bounded(name, bytes)?, durability).map(|()| false);
+            return self.put(name, &self.bounded(name, bytes, MAX_DOCUMENT)?, durability).map(|()| false);
         }
         if self.remove(name)? && durability == Durability::Disk {
             self.sync()?;
@@ -314,11 +314,11 @@ impl Folder {
 
     pub(crate) fn encode<T: Document>(&self, name: &FileName, value: &T) -> Result<Vec<u8>, Error> {
         let bytes = document::encode(value).map_err(|fault| fault.at(self.path_of(name.as_str())))?;
-        self.bounded(name, bytes)
+        self.bounded(name, bytes, MAX_DOCUMENT)
     }
 
-    fn bounded(&self, name: &FileName, bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
-        if bytes.len() as u64 <= MAX_DOCUMENT { Ok(bytes) } else { Err(self.too_large(name)) }
+    pub(crate) fn bounded(&self, name: &FileName, bytes: Vec<u8>, limit: u64) -> Result<Vec<u8>, Error> {
+        if bytes.len() as u64 <= limit { Ok(bytes) } else { Err(self.too_large(name, limit)) }
     }
 
     pub(crate) fn read_bounded(&self, name: &FileName, file: &File) -> Result<Vec<u8>, Error> {
@@ -327,11 +327,11 @@ impl Folder {
         file.take(MAX_DOCUMENT + 1)
             .read_to_end(&mut bytes)
             .map_err(self.fault(Action::Read, name.as_str()))?;
-        self.bounded(name, bytes)
+        self.bounded(name, bytes, MAX_DOCUMENT)
     }
 
-    pub(crate) fn too_large(&self, name: &FileName) -> Error {
-        Error::TooLarge { path: self.path_of(name.as_str()), limit: MAX_DOCUMENT }
+    pub(crate) fn too_large(&self, name: &FileName, limit: u64) -> Error {
+        Error::TooLarge { path: self.path_of(name.as_str()), limit }
     }
 }
 

@@ -8,7 +8,7 @@ use super::draft::{Draft, Existing, rename};
 use super::folder::Folder;
 use super::lock::{Held, hold};
 use super::tail::Tail;
-use crate::document::{self, Document, Fault, MAX_DOCUMENT};
+use crate::document::{self, Document, Fault, MAX_DOCUMENT, MAX_PHASE};
 use crate::unknown::Unknown;
 use crate::{Action, Error, FileName};
 
@@ -67,9 +67,10 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] where there is one of this name, locked or not; otherwise as [`write`](Self::write).
+    /// [`Error::Exists`] where there is one of this name, locked or not, [`Error::TooLarge`] above [`MAX_PHASE`];
+    /// otherwise as [`write`](Self::write).
     pub fn create_record<T: Document>(&self, name: &FileName, value: T) -> Result<Record<T>, Error> {
-        let line = self.encode(name, &value)?;
+        let line = self.bounded(name, self.encode(name, &value)?, MAX_PHASE)?;
         let draft = Draft::create(self, name)?;
         draft.fill(&line)?;
         let file = draft.publish(Existing::Refused)?;
@@ -137,12 +138,14 @@ impl<T: Document> Record<T> {
     ///
     /// # Errors
     ///
-    /// As [`Folder::write`]; the phase before still holds then.
+    /// [`Error::TooLarge`] above [`MAX_PHASE`], or where all phases come to more than [`MAX_DOCUMENT`]; otherwise as
+    /// [`Folder::write`]. The phase before still holds then.
     pub fn append(&mut self, value: T) -> Result<(), Error> {
         let line = document::encode_with(&value, &self.left);
         let line = line.map_err(|fault| fault.at(self.folder.path_of(self.name.as_str())))?;
+        let line = self.folder.bounded(&self.name, line, MAX_PHASE)?;
         if self.tail.end + line.len() as u64 > MAX_DOCUMENT {
-            return Err(self.folder.too_large(&self.name));
+            return Err(self.folder.too_large(&self.name, MAX_DOCUMENT));
         }
         let name = self.name.as_str();
         self.tail.append(&self.file, &line).map_err(self.folder.fault(Action::Write, name))?;

@@ -130,7 +130,7 @@ fn what_is_no_document_is_an_error_with_its_path_and_is_left_alone() {
     check(b"\0\0\0\0", "cannot understand `RUN/web`");
     check(b"{\"version\":2}", "`RUN/web` has version 2, this program reads version 1");
     let too_many = usize::try_from(MAX_DOCUMENT).unwrap() + 1;
-    check(&vec![b' '; too_many], "`RUN/web` is larger than 16777216 bytes");
+    check(&vec![b' '; too_many], "`RUN/web` is larger than 33554432 bytes");
     check(b"{\"version\":1,\"text\":\"good\",\"more\":1}", "good");
 }
 

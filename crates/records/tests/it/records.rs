@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 
-use linkspan_records::{Durability, Error, Folder, MAX_DOCUMENT, Record, Taken};
+use linkspan_records::{Durability, Error, Folder, MAX_PHASE, Record, Taken};
 use proptest::prelude::{any, prop, proptest};
 
 use crate::scratch::{Note, Scratch, name, note};
@@ -108,12 +108,17 @@ fn a_record_that_cannot_be_understood_is_an_error_and_stays() {
 fn a_record_does_not_outgrow_what_is_read() {
     let scratch = Scratch::create();
     let folder = scratch.folder();
+    let text_of = |bytes: u64| note(&"y".repeat(usize::try_from(bytes).unwrap()));
+    let too_large = |refused| matches!(refused, Err(Error::TooLarge { .. }));
+    assert!(too_large(folder.create_record(&name("web"), text_of(MAX_PHASE)).map(drop)));
     let mut record = folder.create_record(&name("web"), note("x")).unwrap();
-    let half = note(&"y".repeat(usize::try_from(MAX_DOCUMENT).unwrap() * 6 / 10));
-    record.append(half.clone()).unwrap();
-    assert!(matches!(record.append(half.clone()), Err(Error::TooLarge { .. })));
+    assert!(too_large(record.append(text_of(MAX_PHASE))));
+    // What is as large as can be changes its phase three times.
+    let largest = text_of(MAX_PHASE - 100);
+    (0..4).for_each(|_| record.append(largest.clone()).unwrap());
+    assert!(too_large(record.append(largest.clone())));
     drop(record);
-    assert_eq!(taken(&folder).value(), &half);
+    assert_eq!(taken(&folder).value(), &largest);
 }
 
 proptest! {
