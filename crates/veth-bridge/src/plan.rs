@@ -232,8 +232,9 @@ fn own_bridge(wanted: &Bridge, seen: &Seen, present: Option<&Link>) -> Result<Pl
     draft.stop_automatic_ipv6(at);
     draft.ignore_routers(name);
     draft.route_localnet(name, wanted.route_localnet());
-    draft.set_up(at);
     draft.add_addresses_with_link_local(at, wanted.addresses(), mac);
+    // Last: one that is up is whole, and whoever finds it down finishes it.
+    draft.set_up(at);
     Ok(draft.plan())
 }
 

@@ -84,10 +84,10 @@ fn a_bridge_of_ours_is_configured_whole() {
          set br1 addrgenmode none
          set br1 accept_ra off
          set br1 route_localnet on
-         set br1 up
          add address 10.88.0.1/24 to br1
          add address fd88::1/64 to br1
-         add address fe80::42:aff:fe58:1/64 to br1",
+         add address fe80::42:aff:fe58:1/64 to br1
+         set br1 up",
     );
 }
 
@@ -98,8 +98,8 @@ fn a_bridge_without_ipv6_in_the_kernel_has_no_step_of_ipv6() {
     check(
         plan::bridge(&wanted, &seen),
         "create bridge br1 mac 02:42:0a:58:00:01
-         set br1 up
-         add address 10.88.0.1/24 to br1",
+         add address 10.88.0.1/24 to br1
+         set br1 up",
     );
     let wanted = wanted.with_address("fd88::1/64".parse().unwrap());
     check(plan::bridge(&wanted, &seen), "refused: `br1` cannot have IPv6, which the kernel lacks");
