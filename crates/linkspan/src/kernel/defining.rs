@@ -11,7 +11,12 @@ use crate::kernel::undone::Undone;
 use crate::kernel::up::Definition;
 use crate::plan::NetworkRecord;
 use crate::{AttachmentId, Error, NetworkId, Residue};
-use linkspan_records::{Access, Lock, Taken};
+use linkspan_records::{Lock, Taken};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Between two looks at a network that somebody is at work on.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The definitions, held alone.
 pub(crate) struct Defining {
@@ -70,11 +75,7 @@ impl Host {
 
     fn wait_for(&self, busy: Busy) -> Result<(), Error> {
         match busy {
-            Busy::Network(network) => {
-                let alone = self.run.lock_network(network, Access::Exclusive)?;
-                // It is to go: whoever waited last leaves no file of its name.
-                self.run.forget_lock(network, Some(alone))?;
-            }
+            Busy::Network(network) => self.wait_for_network(network)?,
             Busy::Attachment(id) => {
                 for folder in [&self.run.attachments, &self.run.pending] {
                     drop(folder.wait_record::<AttachmentRecord>(&file(id))?);
@@ -82,6 +83,27 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    /// Asks again and again: a lock that is waited for would be that of a network which is there again by then, where
+    /// one comes after the other and somebody always has it.
+    fn wait_for_network(&self, network: NetworkId) -> Result<(), Error> {
+        loop {
+            if let Some(alone) = self.run.try_lock_network(network)? {
+                // It is to go: whoever waited last leaves no file of its name.
+                return self.run.forget_lock(network, Some(alone));
+            }
+            sleep(PAUSE);
+            if !self.is_closed(network)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether a network is being removed, and is not down yet.
+    pub(crate) fn is_closed(&self, network: NetworkId) -> Result<bool, Error> {
+        let record = self.run.pending.peek_record::<NetworkRecord>(&network_file(network))?;
+        Ok(record.is_some_and(|record| record.forget))
     }
 
     /// Takes back what dead processes left of networks, where nobody has the definitions; what stays is told.

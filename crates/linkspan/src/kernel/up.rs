@@ -284,12 +284,6 @@ impl Host {
         })
     }
 
-    /// Whether a network is being removed, and is not down yet.
-    fn is_closed(&self, network: NetworkId) -> Result<bool, Error> {
-        let record = self.run.pending.peek_record::<NetworkRecord>(&network_file(network))?;
-        Ok(record.is_some_and(|record| record.forget))
-    }
-
     /// The network, where it is up and nothing of it is missing. It is held by nobody: what is true of it at one moment
     /// is all that can be said.
     pub(crate) fn whole(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
