@@ -181,7 +181,7 @@ impl Scene {
     }
 }
 
-/// The names of the links and of the files, but for locks, and the leases and claims in them.
+/// The names of the links and of the files, but for locks.
 fn state() -> BTreeSet<String> {
     let links = tool("ip -br link show");
     let links = links.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);

@@ -10,7 +10,7 @@ use crate::{fuzz, test, tools};
 const SOAK: &str = "LINKSPAN_SOAK";
 
 /// The modules of `tests/` with a longer form.
-const LONGER: [&str; 10] = [
+const LONGER: [&str; 11] = [
     "breakage",
     "crowded",
     "cycles",
@@ -18,6 +18,7 @@ const LONGER: [&str; 10] = [
     "faults",
     "model",
     "race",
+    "removal",
     "security",
     "standstill",
     "state_files",
