@@ -18,6 +18,8 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use crate::cargo::{cargo, workspace};
+use crate::skips::Rights;
+use crate::user;
 use machine::Machine;
 use measured::Section;
 use wish::{Length, Output};
@@ -65,9 +67,19 @@ fn succeeded(command: &mut Command) -> io::Result<()> {
     if command.status()?.success() { Ok(()) } else { Err(io::Error::other(format!("{command:?} failed"))) }
 }
 
+/// The option that makes cargo start the program as root of a user namespace, which is all the rights that it needs.
+fn as_root_of_a_namespace(target: &str) -> String {
+    let words = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--"];
+    format!("target.{target}.runner={words:?}")
+}
+
 fn measure(subject: Subject, length: Length) -> io::Result<Section> {
     let brief = (length == Length::Brief).then_some("--brief");
-    let ran = cargo(PROGRAM).arg("--").args(brief).arg(subject.as_str()).stderr(Stdio::inherit()).output()?;
+    let mut program = cargo(PROGRAM);
+    if user::rights()? == Rights::User {
+        program.args(["--config", &as_root_of_a_namespace(&user::host_target()?)]);
+    }
+    let ran = program.arg("--").args(brief).arg(subject.as_str()).stderr(Stdio::inherit()).output()?;
     if !ran.status.success() {
         return Err(io::Error::other(format!("{subject} could not be measured")));
     }
