@@ -229,6 +229,16 @@ impl LeaseBook {
         Ok(ledger.lock()?.remove()?)
     }
 
+    /// Makes these all leases and reservations, in one step, whatever is in the book's file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Book`].
+    pub fn replace(&self, leases: &Leases) -> Result<(), Error> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(ledger.replace(&leases.changes())?)
+    }
+
     /// Removes the book's file, whatever is in it: no address is leased or kept then.
     ///
     /// # Errors

@@ -127,6 +127,21 @@ fn a_removed_book_leaves_no_file() {
 }
 
 #[test]
+fn leases_take_the_place_of_a_book_that_cannot_be_read() {
+    let scratch = Scratch::create();
+    let (book, other) = (scratch.book(), scratch.book());
+    lease(&book, "10.0.0.0/24", "db").unwrap();
+    fs::write(scratch.path().join("book"), "?").unwrap();
+    let mut leases = Leases::new();
+    leases.lease(&subnet("10.0.0.0/24"), &owner("web"), Wanted::Any).unwrap();
+    leases.keep("10.0.0.3".parse().unwrap(), &owner("kept")).unwrap();
+    book.replace(&leases).unwrap();
+    for book in [book, other] {
+        assert_eq!(book.snapshot().unwrap(), leases);
+    }
+}
+
+#[test]
 fn a_book_that_is_none_is_an_error_that_names_the_file() {
     let scratch = Scratch::create();
     let book = scratch.book();

@@ -104,7 +104,33 @@ impl<S: State> Ledger<S> {
         }
     }
 
-    /// Removes the ledger's file, whatever is in it: the state begins anew for every process.
+    /// Puts a ledger of these entries in place of the file, whatever is in it. At each moment there is what was there
+    /// before, or all of them, or [`Error::Torn`], also for whoever comes after one who was killed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LineBreak`] for an entry with a line break in its text, [`Error::TooLarge`] above [`MAX_LEDGER`],
+    /// [`Error::Io`] where the system refuses.
+    pub fn replace(&mut self, entries: &[S::Entry]) -> Result<(), Error> {
+        let held = self.hold()?;
+        self.forget();
+        let replaced = self.replace_held(entries, &held);
+        self.idle = held.release();
+        replaced
+    }
+
+    fn replace_held(&mut self, entries: &[S::Entry], held: &Held) -> Result<(), Error> {
+        let (draft, log) = self.draft(entries)?;
+        draft.publish(Existing::Replaced)?;
+        // Not before: were it the last thing that is done, a file that was cut off would be taken for whole.
+        held.set_len(log.tail.end).map_err(self.fault(Action::Write))?;
+        self.log = Some(log);
+        entries.iter().for_each(|entry| self.state.apply(entry));
+        Ok(())
+    }
+
+    /// Removes the ledger's file, whatever is in it: the state begins anew for every process. For who is killed in
+    /// between, it may have begun anew or not.
     ///
     /// # Errors
     ///
@@ -210,19 +236,27 @@ impl<S: State> Ledger<S> {
         if !log.is_long_for(entries.len() as u64) {
             return Ok(());
         }
-        let (folder, name) = (&self.folder, self.name.as_str());
-        let text = log::encode(Some(S::VERSION), &entries).map_err(|LineBreak| line_break(folder, name))?;
-        let draft = Draft::create(folder, &self.name)?;
-        draft.fill(text.as_bytes())?;
-        // Whatever can fail comes before the file gets its name.
-        let mut compacted = draft.duplicate().and_then(Log::of).map_err(folder.fault(Action::Open, name))?;
-        compacted.tail = Tail::at(text.len() as u64);
-        compacted.lines = entries.len() as u64 + 1;
+        let (draft, compacted) = self.draft(&entries)?;
         // Before the shorter file is there: killed in between, the length says less than it could.
-        held.set_len(text.len() as u64).map_err(folder.fault(Action::Write, name))?;
+        held.set_len(compacted.tail.end).map_err(self.fault(Action::Write))?;
         draft.publish(Existing::Replaced)?;
         self.log = Some(compacted);
         Ok(())
+    }
+
+    /// A file of these entries that is about to be the ledger's; whatever can fail comes before it gets its name.
+    fn draft(&self, entries: &[S::Entry]) -> Result<(Draft<'_>, Log), Error> {
+        let (folder, name) = (&self.folder, self.name.as_str());
+        let text = log::encode(Some(S::VERSION), entries).map_err(|LineBreak| line_break(folder, name))?;
+        if text.len() as u64 > MAX_LEDGER {
+            return Err(too_large(folder, name));
+        }
+        let draft = Draft::create(folder, &self.name)?;
+        draft.fill(text.as_bytes())?;
+        let mut log = draft.duplicate().and_then(Log::of).map_err(folder.fault(Action::Open, name))?;
+        log.tail = Tail::at(text.len() as u64);
+        log.lines = entries.len() as u64 + 1;
+        Ok((draft, log))
     }
 
     fn torn(&self) -> Error {

@@ -319,6 +319,39 @@ proptest! {
     }
 
     #[test]
+    fn what_takes_the_place_of_a_ledger_is_all_that_everybody_sees(
+        before in commits(),
+        marks in prop::collection::vec((prop::char::range('a', 'e'), 0..9_u32), 0..20),
+        damage in prop::option::of(any::<Vec<u8>>()),
+        aware: bool,
+    ) {
+        let scratch = Scratch::create();
+        let folder = scratch.folder();
+        let path = scratch.path().join("board");
+        let (mut writer, mut reader) = (board(&folder), board(&folder));
+        for commit in &before {
+            writer.lock().unwrap().commit(commit).unwrap();
+        }
+        if aware {
+            drop(reader.lock().unwrap());
+        }
+        damage.map_or_else(|| fs::remove_file(&path), |bytes| fs::write(&path, bytes)).unwrap();
+        let marks: Vec<_> = marks.into_iter().map(|(letter, count)| Mark::Set(letter, count)).collect();
+        let mut expected = Board::default();
+        marks.iter().for_each(|mark| expected.apply(mark));
+        writer.replace(&marks).unwrap();
+        assert_eq!(scratch.files(), [".board.lock", "board"]);
+        for ledger in [&mut writer, &mut reader] {
+            assert_eq!(ledger.lock().unwrap().state(), &expected);
+            ledger.lock().unwrap().commit(&[Mark::Set('z', 1)]).unwrap();
+            expected.apply(&Mark::Set('z', 1));
+        }
+        assert_eq!(state(&folder), expected);
+        resize(&path, fs::metadata(&path).unwrap().len() - 1);
+        assert!(matches!(reader.lock(), Err(Error::Torn { .. })), "what is cut off is missed");
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>, after: bool) {
         let scratch = Scratch::create();
         let folder = scratch.folder();
