@@ -1,11 +1,11 @@
 //! The run folder: what is where, whose it is, and which locks go with it.
 
 use crate::attachment::AttachmentRecord;
-use crate::claims::Claims;
+use crate::claims::{Claims, Entry};
 use crate::kernel::damage::undamaged;
 use crate::plan::{Firewall, NetworkRecord};
 use crate::{AttachmentId, Error, NetworkId};
-use linkspan_ipam::LeaseBook;
+use linkspan_ipam::{LeaseBook, Leases};
 use linkspan_nat_rules::{Change, Instance, Ruleset};
 use linkspan_netns::Cookie;
 use linkspan_records::{Access, Document, Durability, FileName, Folder, Ledger, Lock};
@@ -243,15 +243,15 @@ impl Run {
         Ok(self.leases.names()?.iter().filter_map(|name| name.as_str().parse().ok()).collect())
     }
 
-    /// Removes the ledger of claims, whatever is in it, and says where it was. Nobody else may be at work.
-    pub(crate) fn remove_claims(&self) -> Result<PathBuf, Error> {
-        self.claims().discard()?;
+    /// Writes the claims in place of a ledger that cannot be read, and says where that is.
+    pub(crate) fn claim_anew(&self, entries: &[Entry]) -> Result<PathBuf, Error> {
+        self.claims().replace(entries)?;
         Ok(self.root.path().join("claims"))
     }
 
-    /// Removes the leases of a network, whatever is in their file, and says where it was. Nobody else may be at work.
-    pub(crate) fn remove_book(&self, network: NetworkId) -> Result<PathBuf, Error> {
-        self.book(network).discard()?;
+    /// Writes the leases of a network in place of a file that cannot be read, and says where that is.
+    pub(crate) fn lease_anew(&self, network: NetworkId, leases: &Leases) -> Result<PathBuf, Error> {
+        self.book(network).replace(leases)?;
         Ok(self.leases.path().join(network.to_string()))
     }
 

@@ -14,7 +14,8 @@ use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
 use crate::reservation::Reservations;
 use crate::{Attachment, DefinedNetwork, NetworkId, Residue};
-use linkspan_ipam::Wanted;
+use ipnet::IpNet;
+use linkspan_ipam::{Leases, Wanted};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -116,9 +117,7 @@ impl Host {
             attachment.claims().map(|claim| Entry::Claimed(attachment.id, claim)).collect()
         };
         let entries: Vec<_> = all.iter().flat_map(claimed).collect();
-        let path = self.run.remove_claims()?;
-        self.run.claims().lock()?.commit(&entries)?;
-        Ok(Some(path))
+        self.run.claim_anew(&entries).map(Some)
     }
 
     fn rebuild_leases(&self) -> Result<Vec<PathBuf>, Error> {
@@ -126,9 +125,7 @@ impl Host {
         for network in self.networks_with_leases()? {
             let read = self.run.book(network).owners();
             let Err(_) = or_damage(read)? else { continue };
-            let all = self.every_attachment()?;
-            rebuilt.push(self.run.remove_book(network)?);
-            all.iter().try_for_each(|attachment| self.lease_again(network, attachment))?;
+            rebuilt.push(self.run.lease_anew(network, &self.leases_of(network)?)?);
         }
         Ok(rebuilt)
     }
@@ -143,18 +140,21 @@ impl Host {
         Ok(networks)
     }
 
-    /// Notes the addresses that an attachment has on a network.
-    fn lease_again(&self, network: NetworkId, attachment: &Attachment) -> Result<(), Error> {
+    /// What the attachments have of a network, and what is kept of it, as far as that can be read.
+    fn leases_of(&self, network: NetworkId) -> Result<Leases, Error> {
+        let mut leases = Leases::new();
         let defined = self.state.all()?.into_iter().find(|defined| defined.id == network);
-        let on_it = attachment.endpoints.iter().filter(|endpoint| endpoint.network_id == network);
-        for address in on_it.flat_map(|endpoint| &endpoint.addresses) {
-            let Some(subnet) = defined.as_ref().and_then(|defined| defined.subnet_of(address.addr())) else {
-                continue;
-            };
-            let wanted = Wanted::This(address.addr());
-            self.run.book(network).lease(subnet, &owner(attachment.id), wanted, &mut |_| true)?;
+        for attachment in self.every_attachment()? {
+            let on_it = attachment.endpoints.iter().filter(|endpoint| endpoint.network_id == network);
+            for address in on_it.flat_map(|endpoint| &endpoint.addresses).map(IpNet::addr) {
+                if let Some(subnet) = defined.as_ref().and_then(|defined| defined.subnet_of(address)) {
+                    leases.lease(subnet, &owner(attachment.id), Wanted::This(address))?;
+                }
+            }
         }
-        Ok(())
+        let kept = or_damage(self.kept(network))?.unwrap_or_default();
+        leases.changes_to_keep(&kept).iter().for_each(|change| leases.apply(change));
+        Ok(leases)
     }
 
     /// Every attachment, be it confirmed or begun.
