@@ -1,5 +1,6 @@
 //! What a crash, a careless runtime or a stranger's hand leaves is found and put right, and nothing else is touched.
 
+use crate::length::length;
 use crate::private::{in_private, in_private_with};
 use crate::program::tool;
 use crate::snapshot::Snapshot;
@@ -346,6 +347,58 @@ fn a_record_that_cannot_be_read_is_named_and_gc_removes_what_it_stood_for() {
         assert!(said.contains(&format!("remove {pending}, which cannot be read")), "{said}");
         vanish("a", netns);
         before.assert_unchanged("gc");
+    });
+}
+
+/// A container on an internal network, of which the record that it is up is gone, and where that was.
+fn with_a_lost_network(world: &World) -> (NetNs, String) {
+    world.linkspan("network create web --internal --subnet 10.88.0.0/24").ok();
+    let living = attach(world, "living", "--network web");
+    let path = format!("/run/linkspan/up/network-{}", world.host.networks().unwrap()[0].id());
+    fs::remove_file(&path).unwrap();
+    (living, path)
+}
+
+#[test]
+fn a_network_in_use_whose_record_is_gone_stays_and_reconcile_writes_it_anew() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let (_living, path) = with_a_lost_network(world);
+            let before = Snapshot::take();
+            for line in ["plan gc", "gc", "plan reconcile"] {
+                let ran = world.linkspan(line);
+                assert!(ran.code() == Some(1) && ran.err.contains(&path), "{line}: {ran}");
+                before.assert_unchanged(line);
+            }
+            assert!(world.linkspan("doctor").out.contains("reconcile"));
+            assert_eq!(world.linkspan("reconcile").ok(), format!("rebuild {path}\n"));
+            world.flush_rules();
+            world.linkspan("reconcile").ok();
+            assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+            fs::remove_file(&path).unwrap();
+            before.assert_unchanged("reconcile");
+        });
+    });
+}
+
+#[test]
+fn an_attach_that_is_killed_on_a_network_whose_record_is_gone_leaves_it_up() {
+    in_private_with(&["strace"], || {
+        let world = World::new(Case::USUAL);
+        let (_living, path) = with_a_lost_network(&world);
+        let _near = NetNs::create("/run/netns/near").unwrap();
+        let before = Snapshot::take();
+        let line = "attach near --netns /run/netns/near --network web";
+        for nth in (1..).step_by(length(3, 1)) {
+            let fault = Fault { call: "sendto", effect: Effect::Killed, nth, lasting: false };
+            let killed = broken(&world, fault, line).is_some();
+            world.linkspan("detach near").ok();
+            let _ = fs::remove_file(&path);
+            before.assert_unchanged(&fault.to_string());
+            if !killed {
+                break;
+            }
+        }
     });
 }
 

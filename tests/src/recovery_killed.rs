@@ -173,3 +173,11 @@ fn a_repair_of_leases_that_is_killed_gives_no_address_twice() {
         ["", "?"].iter().for_each(|text| gives_nothing_twice(path, text, &["early"]));
     });
 }
+
+#[test]
+fn a_repair_of_the_record_of_a_network_that_is_killed_leaves_it_up() {
+    in_private_with(&["strace"], || {
+        let path = |world: &World| format!("/run/linkspan/up/network-{}", id_of_network(world));
+        gives_nothing_twice(path, "", &[]);
+    });
+}

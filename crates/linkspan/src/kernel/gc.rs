@@ -36,7 +36,8 @@ impl Host {
     /// containers that was removed by hand is a run folder without records: their links are orphans then.
     ///
     /// # Errors
-    /// [`Error::Records`] where leases, claims or definitions cannot be read, or a record is of another version;
+    /// [`Error::Records`] where leases, claims or definitions cannot be read, a record is of another version, or that of
+    /// a network which is defined and in use is damaged or gone;
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::RunFolder`]. Nothing was removed then.
     pub fn gc(&self) -> Result<Collected, Error> {
         let alone = self.run.alone(&self.identity)?;
@@ -140,6 +141,7 @@ impl Host {
 
     /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not.
     fn survey(&self) -> Result<Survey, Error> {
+        self.refuse_loss()?;
         let defined = self.state.all()?.into_iter().map(|network| network.id).collect();
         let records = self.run.survey(&defined)?;
         let mut dead = Vec::new();

@@ -2,13 +2,16 @@
 //!
 //! Claims and leases are what the attachments say of themselves, the record of a network that is up is what its
 //! definition says, and the other way round. Nothing but its own record tells of an attachment.
+//!
+//! Each file is put in place of the one that is there by one rename, with all that it has to say: whoever is killed leaves
+//! the damage, for the next one to see, or none.
 
 use crate::Error;
 use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::kernel::attach::owner;
 use crate::kernel::damage::or_damage;
-use crate::kernel::home::network_of;
+use crate::kernel::home::{network_file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
@@ -16,6 +19,7 @@ use crate::reservation::Reservations;
 use crate::{Attachment, DefinedNetwork, NetworkId, Residue};
 use ipnet::IpNet;
 use linkspan_ipam::{Leases, Wanted};
+use linkspan_records::Durability;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -41,6 +45,7 @@ impl Host {
         for name in self.run.up.names()? {
             self.run.up.peek_record::<NetworkRecord>(&name)?;
         }
+        self.refuse_loss()?;
         drop(self.run.claims().lock()?);
         for network in self.networks_with_leases()? {
             self.run.book(network).len()?;
@@ -101,12 +106,42 @@ impl Host {
             let read = self.run.up.peek_record::<NetworkRecord>(&name);
             let Err(damage) = or_damage(read)? else { continue };
             let network = self.state.all()?.into_iter().find(|network| Some(network.id) == network_of(&name));
-            let (draft, _) = self.draft(&network.ok_or(Error::Records(damage))?)?;
-            self.run.up.remove(&name)?;
-            drop(self.run.up.create_record(&name, draft)?);
+            self.write_up(&network.ok_or(Error::Records(damage))?)?;
             rebuilt.push(self.run.up.path().join(name.as_str()));
         }
+        for network in self.lost_networks()? {
+            self.write_up(&network)?;
+            rebuilt.push(self.run.path_of_up(network.id));
+        }
         Ok(rebuilt)
+    }
+
+    /// Puts on record that a network is up, in place of whatever says so.
+    pub(crate) fn write_up(&self, network: &DefinedNetwork) -> Result<NetworkRecord, Error> {
+        let (record, _) = self.draft(network)?;
+        self.run.up.write(&network_file(network.id), &record, Durability::Memory)?;
+        Ok(record)
+    }
+
+    /// The networks that are defined and in use, and of which no record says that they are up.
+    fn lost_networks(&self) -> Result<Vec<DefinedNetwork>, Error> {
+        let lost = self.run.lost()?;
+        let defined = if lost.is_empty() { Vec::new() } else { self.state.all()? };
+        Ok(defined.into_iter().filter(|network| lost.contains(&network.id)).collect())
+    }
+
+    /// What is on the host of a network in use is wanted, though its record is gone.
+    ///
+    /// # Errors
+    /// [`Error::Records`] for a record that is gone and that [`rebuild`](Self::rebuild) would write anew.
+    pub(crate) fn refuse_loss(&self) -> Result<(), Error> {
+        match self.lost_networks()?.first() {
+            Some(network) => {
+                let path = self.run.path_of_up(network.id);
+                Err(linkspan_records::Error::Torn { path }.into())
+            }
+            None => Ok(()),
+        }
     }
 
     fn rebuild_claims(&self) -> Result<Option<PathBuf>, Error> {

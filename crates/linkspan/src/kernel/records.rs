@@ -1,7 +1,8 @@
 //! All records of the run folder, for those who compare them with the host.
 
 use crate::attachment::AttachmentRecord;
-use crate::kernel::home::{Run, network_of};
+use crate::kernel::damage::undamaged;
+use crate::kernel::home::{Run, network_file, network_of};
 use crate::plan::NetworkRecord;
 use crate::{AttachedEndpoint, Attachment, AttachmentId, Error, NetworkId};
 use linkspan_net_types::IfName;
@@ -44,6 +45,44 @@ impl Records {
 }
 
 impl Run {
+    /// The networks that attachments are on by their records, and that have no record themselves, readable or not.
+    pub(crate) fn lost(&self) -> Result<BTreeSet<NetworkId>, Error> {
+        let (in_use, on_record) = (self.networks_in_use()?, self.networks_on_record()?);
+        let mut lost = &in_use - &on_record;
+        if !lost.is_empty() {
+            // Between the two looks, somebody may have detached the last one, and the network may have gone.
+            lost = &lost & &self.networks_in_use()?;
+        }
+        Ok(lost)
+    }
+
+    /// The networks that attachments are on, or are to be; what is damaged says nothing.
+    fn networks_in_use(&self) -> Result<BTreeSet<NetworkId>, Error> {
+        let mut networks = BTreeSet::new();
+        for folder in [&self.pending, &self.attachments, &self.pending] {
+            for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
+                let record = undamaged(folder.peek_record::<AttachmentRecord>(name))?;
+                let staying = record.filter(|record| !record.leaving).and_then(|record| record.attachment);
+                let endpoints = staying.iter().flat_map(|attachment| &attachment.endpoints);
+                networks.extend(endpoints.map(|endpoint| endpoint.network_id));
+            }
+        }
+        Ok(networks)
+    }
+
+    fn networks_on_record(&self) -> Result<BTreeSet<NetworkId>, Error> {
+        let mut networks = BTreeSet::new();
+        for folder in [&self.pending, &self.up, &self.pending] {
+            networks.extend(folder.names()?.iter().filter_map(network_of));
+        }
+        Ok(networks)
+    }
+
+    /// Where it is on record that a network is up.
+    pub(crate) fn path_of_up(&self, network: NetworkId) -> PathBuf {
+        self.up.path().join(network_file(network).as_str())
+    }
+
     /// Reads every record; those that are damaged are named.
     ///
     /// # Errors

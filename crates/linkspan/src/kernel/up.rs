@@ -95,7 +95,7 @@ impl Host {
         if let Some(busy) = self.under_way(defining, network.id)? {
             return Ok(Turn::Busy(busy));
         }
-        if let Some(record) = self.up_record(network.id)? {
+        if let Some(record) = self.up_in_use(network, known)? {
             return self.make_network(&record).map(|()| Turn::Done(Before::Up));
         }
         // Programs that are missing are found out before there is anything to take back.
@@ -112,6 +112,17 @@ impl Host {
                 let definition = Definition::of(forget);
                 Err(refused.after(self.take_down(defining, None, record, definition)))
             }
+        }
+    }
+
+    /// The record of a network that is up, written anew where it is gone and the network in use: it was not brought up
+    /// by whoever finds that, and is not his to take down.
+    fn up_in_use(&self, network: &DefinedNetwork, known: Known) -> Result<Option<NetworkRecord>, Error> {
+        match self.up_record(network.id)? {
+            None if known == Known::OnRecord && self.run.lost()?.contains(&network.id) => {
+                self.write_up(network).map(Some)
+            }
+            there => Ok(there),
         }
     }
 
