@@ -4,7 +4,7 @@ use crate::program::{Ran, run, tool};
 use crate::snapshot::Snapshot;
 use crate::traffic::PATIENCE;
 use crate::world::{Case, World};
-use linkspan::{Firewall, NetNs};
+use linkspan::{Firewall, NetNs, NetworkId};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -146,10 +146,23 @@ impl Ground {
     }
 
     pub(super) fn lose_network(&self, network: &str) {
-        let networks = self.world.host.networks().unwrap();
-        let id = networks.iter().find(|there| there.name().as_str() == network).unwrap().id();
-        fs::remove_file(format!("/run/linkspan/up/network-{id}")).unwrap();
+        fs::remove_file(self.up(network)).unwrap();
         fs::remove_file(format!("/var/lib/linkspan/networks/{network}")).unwrap();
+    }
+
+    /// Where it is on record that a network is up.
+    pub(super) fn up(&self, network: &str) -> String {
+        format!("/run/linkspan/up/network-{}", self.id_of(network))
+    }
+
+    /// Where the leases of a network are.
+    pub(super) fn leases(&self, network: &str) -> String {
+        format!("/run/linkspan/leases/{}", self.id_of(network))
+    }
+
+    fn id_of(&self, network: &str) -> NetworkId {
+        let networks = self.world.host.networks().unwrap();
+        networks.iter().find(|there| there.name().as_str() == network).unwrap().id()
     }
 
     /// Someone takes some of our rules away.

@@ -1,6 +1,7 @@
 //! What the command can do, and a program with the facade in it, each with a host that it is done to.
 
 use super::ground::Ground;
+use std::fs;
 
 /// Something that a command does.
 pub(super) struct Operation {
@@ -222,6 +223,10 @@ fn garbage(ground: &Ground) {
 fn damage(ground: &Ground) {
     damaged_but_for_files(ground);
     ground.write("/run/linkspan/claims", "");
+    ground.write(&ground.leases("web"), "?");
+    ground.write(&ground.leases("db"), "");
+    ground.write(&ground.up("web"), "");
+    fs::remove_file(ground.up("db")).unwrap();
 }
 
 fn damaged_but_for_files(ground: &Ground) {
