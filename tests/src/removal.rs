@@ -202,3 +202,27 @@ fn a_damaged_definition_goes_with_the_addresses_that_are_kept_of_it_by_force_alo
         assert!(world.linkspan("network inspect b --json").ok().contains("\"10.88.2.2\""));
     });
 }
+
+#[test]
+fn a_damaged_file_of_the_default_network_keeps_nobody_from_removing_what_is_on_others() {
+    in_private(|| {
+        let (world, _netns) = two_networks();
+        world.linkspan("attach near --netns /run/netns/near").ok();
+        let default = world.host.networks().unwrap().into_iter().find(|it| it.name().as_str() == "bridge");
+        let id = default.unwrap().id();
+        for path in ["/var/lib/linkspan/networks/bridge".to_owned(), format!("/run/linkspan/leases/{id}")] {
+            world.linkspan("attach web --netns /run/netns/web --network b").ok();
+            let whole = fs::read(&path).unwrap();
+            fs::write(&path, "?").unwrap();
+            assert_eq!(world.linkspan("detach web").ok(), "web\n", "{path}");
+            let refused = world.linkspan("attach web --netns /run/netns/web");
+            is_refused(&refused, &path);
+            world.linkspan("network rm b").ok();
+            assert!(world.linkspan("doctor").out.contains(&path), "{path}");
+            assert!(world.linkspan("reconcile").ok().contains(&format!("rebuild {path}\n")));
+            fs::write(&path, whole).unwrap();
+            world.linkspan("network create b --subnet 10.88.2.0/24").ok();
+        }
+        world.linkspan("detach near").ok();
+    });
+}

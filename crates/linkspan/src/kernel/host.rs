@@ -1,6 +1,7 @@
 use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::id::Moment;
+use crate::kernel::damage::or_damage;
 use crate::kernel::firewall::Rules;
 use crate::kernel::home::{Identity, Run, file};
 use crate::kernel::state::State;
@@ -297,10 +298,12 @@ impl Host {
     }
 
     /// Lets the default network go with its last attachment, and the run folder's files with the last of all.
+    ///
+    /// A damaged file of the default network is none that this operation left: who looks at that network tells of it.
     pub(crate) fn tidy(&self, here: Lock) -> Result<(), Error> {
         let mut undone = Undone::default();
         let network = || Residue::Records { of: NetworkName::default_bridge().to_string() };
-        undone.note(network(), self.retire_default());
+        undone.note(network(), or_damage(self.retire_default()).map(drop));
         undone.note(Residue::Records { of: self.run.path() }, self.run.leave(here));
         undone.finish()
     }
