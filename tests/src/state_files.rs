@@ -455,3 +455,56 @@ fn folders_that_cannot_be_written_to_are_told_before_any_change() {
         before.assert_unchanged("refusals");
     });
 }
+
+#[test]
+fn a_damaged_record_of_one_container_keeps_no_other_container_or_network() {
+    in_private(|| {
+        let scene = Scene::new();
+        let world = &scene.world;
+        let path = &scene.files()[6];
+        let attach = |name: &str, network: &str| {
+            let netns = NetNs::create(format!("/run/netns/{name}")).unwrap();
+            world.linkspan(&format!("attach {name} --netns /run/netns/{name} --network {network}")).ok();
+            (netns, world.host.find(name).unwrap().id().to_string())
+        };
+        world.linkspan("network create other --subnet 10.88.1.0/24").ok();
+        let others = [attach("b", "web"), attach("c", "web"), attach("d", "web"), attach("e", "other")];
+        fs::write(path, "?").unwrap();
+        let before = state();
+        let begin = &scene.attachment[..12];
+        for wanted in ["a", &scene.attachment, begin, &format!("a nobody {begin}")] {
+            let ran = world.linkspan(&format!("detach {wanted}"));
+            let last = ran.err.lines().last().unwrap_or_default();
+            assert!(ran.code() == Some(1) && ran.out.is_empty() && last.contains(path.as_str()), "{ran}");
+        }
+        assert_eq!(world.linkspan("detach nobody").ok(), "");
+        assert_eq!(state(), before);
+        assert_eq!(world.linkspan(&format!("detach {}", others[0].1)).ok(), "b\n");
+        assert_eq!(world.linkspan(&format!("detach {}", &others[1].1[..12])).ok(), "c\n");
+        let ran = world.linkspan("detach d a");
+        assert!(ran.code() == Some(3) && ran.out == "d\n" && ran.err.contains(path.as_str()), "{ran}");
+        assert_eq!(world.linkspan("network rm --force other").ok(), "other\n");
+        let before = state();
+        let ran = world.linkspan("network rm --force web");
+        assert!(is_told(&ran, path), "{ran}");
+        assert_eq!(state(), before);
+        world.linkspan("gc").ok();
+        world.linkspan("network rm --force web").ok();
+    });
+}
+
+#[test]
+fn of_several_containers_those_that_went_are_reported_though_one_stayed() {
+    in_private(|| {
+        let scene = Scene::new();
+        let world = &scene.world;
+        world.linkspan("network create other --subnet 10.88.1.0/24").ok();
+        let _netns = NetNs::create("/run/netns/b").unwrap();
+        world.linkspan("attach b --netns /run/netns/b --network other").ok();
+        let path = &scene.files()[2];
+        fs::write(path, "?").unwrap();
+        let ran = world.linkspan("detach --json a b");
+        assert!(ran.code() == Some(3) && ran.err.contains(path.as_str()), "{ran}");
+        assert!(ran.out.contains("\"name\":\"b\"") && !ran.out.contains("\"name\":\"a\""), "{ran}");
+    });
+}

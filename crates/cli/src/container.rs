@@ -42,32 +42,63 @@ fn by_id(host: &Host, name: &NetworkName) -> Result<NetworkName, Fault> {
     Ok(network::find(&networks, name.as_str())?.map_or_else(|| name.clone(), |found| found.name().clone()))
 }
 
-/// A container that is not attached is as good as detached: doing it twice is fine. All are found before the first
-/// one is detached; one whose record is damaged is left, and told, and the others go.
-pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: Output) -> Result<(), Fault> {
-    let (mut found, mut left): (Vec<Attachment>, Vec<Left>) = (Vec::new(), Vec::new());
+/// Who is to be detached.
+#[derive(Default)]
+struct Found<'a> {
+    attachments: Vec<Attachment>,
+    /// Those whose records are damaged, as they were given.
+    damaged: Vec<(&'a str, Error)>,
+}
+
+/// A container that is not attached is as good as detached: doing it twice is fine.
+fn find_all<'a>(host: &Host, wanted: &'a [String]) -> Result<Found<'a>, Fault> {
+    let mut found = Found::default();
     for wanted in wanted {
         match host.find_certain(wanted) {
-            Ok(attachment) if found.iter().any(|other| other.id() == attachment.id()) => {}
-            Ok(attachment) => found.push(attachment),
+            Ok(attachment) if found.attachments.iter().any(|other| other.id() == attachment.id()) => {}
+            Ok(attachment) => found.attachments.push(attachment),
             Err(absent @ Error::NoSuchAttachment { .. }) => {
                 // What a dead process left of it is taken back on the way.
                 wanted.parse().map_or(Ok(Detached::Absent), |name| host.detach_named(&name))?;
                 note(chain(&absent));
             }
-            Err(damaged) if damaged.remedy().is_some() => {
-                left.push(Left { what: Residue::Records { of: wanted.clone() }, source: Box::new(damaged) });
-            }
+            Err(damaged) if damaged.remedy().is_some() => found.damaged.push((wanted, damaged)),
             Err(refused) => return Err(refused.into()),
         }
     }
-    match host.detach_all_with(&found.iter().map(Attachment::id).collect::<Vec<_>>(), addresses) {
+    Ok(found)
+}
+
+/// All are found before the first one is detached; one whose record is damaged is left, and told, and the others go.
+/// Those that went are reported, whatever stayed.
+pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: Output) -> Result<(), Fault> {
+    let Found { mut attachments, damaged } = find_all(host, wanted)?;
+    if attachments.is_empty() {
+        // Where nothing else was to do, nothing was changed.
+        Fault::of_each(damaged.into_iter().map(|(_, damaged)| damaged).collect())?;
+        return report(&attachments, out);
+    }
+    let mut left: Vec<_> = damaged.into_iter().map(|(of, damaged)| stayed(of, damaged)).collect();
+    match host.detach_all_with(&attachments.iter().map(Attachment::id).collect::<Vec<_>>(), addresses) {
         Err(Error::LeftBehind { left: more, refused: None }) => left.extend(more),
         done => done?,
     }
+    if !left.is_empty() {
+        attachments.retain(|attachment| host.is_on_record(attachment.id()).is_ok_and(|on_record| !on_record));
+    }
+    let reported = report(&attachments, out);
     left_over(left)?;
-    let lines: String = found.iter().map(|attachment| format!("{}\n", attachment.name())).collect();
-    out.report(&lines, &found)
+    reported
+}
+
+/// That a container is left as it is, whose record cannot be read.
+fn stayed(of: &str, damaged: Error) -> Left {
+    Left { what: Residue::Records { of: of.to_owned() }, source: Box::new(damaged) }
+}
+
+fn report(detached: &[Attachment], out: Output) -> Result<(), Fault> {
+    let lines: String = detached.iter().map(|attachment| format!("{}\n", attachment.name())).collect();
+    out.report(&lines, &detached)
 }
 
 pub(crate) fn list(host: &Host, out: Output) -> Result<(), Fault> {

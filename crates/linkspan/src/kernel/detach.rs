@@ -12,7 +12,7 @@ use crate::{
 use linkspan_nat_rules::Change;
 use linkspan_net_types::IfName;
 use linkspan_netns::Place;
-use linkspan_records::{Record, Taken};
+use linkspan_records::{self as records, Record, Taken};
 use linkspan_veth_bridge as links;
 
 /// What detaching came to.
@@ -242,6 +242,15 @@ impl Host {
         self.free_claims(record.id)
     }
 
+    /// Whether anything of an attachment is on record: it is attached, on its way there, or on its way off, be it that
+    /// something of it stayed and is tried again.
+    ///
+    /// # Errors
+    /// [`Error::Records`] where its record cannot be read.
+    pub fn is_on_record(&self, id: AttachmentId) -> Result<bool, Error> {
+        self.run.is_on_record(id)
+    }
+
     /// Whether an attachment is on record and its container may still live.
     pub(crate) fn is_alive(&self, id: AttachmentId) -> Result<bool, Error> {
         match self.attachment(id)? {
@@ -292,9 +301,10 @@ impl Host {
         for name in self.run.pending.names()?.iter().filter(|name| network_of(name).is_none()) {
             match self.run.pending.take_record::<AttachmentRecord>(name) {
                 Ok(Taken::Here(record)) if record.value().name == *container => self.take_back(record)?,
+                // The next one may be let read it.
+                Err(refused @ records::Error::Io { .. }) => return Err(refused.into()),
                 // Whose it is cannot be told; that it is there was.
-                Err(refused) if refused.is_damage() => {}
-                other => drop(other?),
+                Ok(_) | Err(_) => {}
             }
         }
         Ok(())

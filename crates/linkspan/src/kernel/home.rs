@@ -362,13 +362,16 @@ pub(crate) enum Readable {
     All,
     /// Those that are not damaged.
     Undamaged,
+    /// Those that can be read, whatever is in the way of reading others.
+    Legible,
 }
 
 impl Readable {
-    fn of<T>(self, read: Result<Option<T>, linkspan_records::Error>) -> Result<Option<T>, Error> {
+    pub(crate) fn of<T>(self, read: Result<Option<T>, linkspan_records::Error>) -> Result<Option<T>, Error> {
         match self {
             Self::All => Ok(read?),
             Self::Undamaged => undamaged(read),
+            Self::Legible => Ok(read.ok().flatten()),
         }
     }
 }

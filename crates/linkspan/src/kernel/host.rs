@@ -3,7 +3,7 @@ use crate::claims::Entry;
 use crate::id::Moment;
 use crate::kernel::damage::or_damage;
 use crate::kernel::firewall::Rules;
-use crate::kernel::home::{Identity, Run, file};
+use crate::kernel::home::{Identity, Readable, Run, file};
 use crate::kernel::state::State;
 use crate::kernel::undone::Undone;
 use crate::kernel::warm::Waiting;
@@ -204,12 +204,17 @@ impl Host {
     /// # Errors
     /// [`Error::Records`], [`Error::RunFolder`].
     pub fn attachments(&self) -> Result<Vec<Attachment>, Error> {
+        self.attachments_of(Readable::All)
+    }
+
+    /// The attachments that these records tell of, by name.
+    pub(crate) fn attachments_of(&self, which: Readable) -> Result<Vec<Attachment>, Error> {
         let mut all = Vec::new();
         if !self.run.admits(&self.identity)? {
             return Ok(all);
         }
         for name in self.run.attachments.names()? {
-            let record = self.run.attachments.peek_record::<AttachmentRecord>(&name)?;
+            let record = which.of(self.run.attachments.peek_record::<AttachmentRecord>(&name))?;
             all.extend(record.and_then(|record| record.attachment));
         }
         all.sort_by(|a: &Attachment, b| a.name.cmp(&b.name));
@@ -225,7 +230,8 @@ impl Host {
         Ok(record.and_then(|record| record.attachment))
     }
 
-    /// The attachment that someone means: by name, by id, or by the beginning of an id that no other has.
+    /// The attachment that someone means: by name, by id, or by the beginning of an id that no other has. A record of
+    /// another that cannot be read is in nobody's way.
     ///
     /// # Errors
     /// [`Error::NoSuchAttachment`], [`Error::Ambiguous`], [`Error::Records`], [`Error::RunFolder`].
@@ -246,20 +252,30 @@ impl Host {
 
     /// Finds by the beginning of an id, where that is so many digits long.
     fn find_by(&self, wanted: &str, digits: usize) -> Result<Attachment, Error> {
+        let absent = || Error::NoSuchAttachment { wanted: wanted.to_owned() };
         if wanted.is_empty() || !self.run.admits(&self.identity)? {
-            return Err(Error::NoSuchAttachment { wanted: wanted.to_owned() });
+            return Err(absent());
         }
         if let Some(found) = wanted.parse().ok().map_or(Ok(None), |name| self.named(&name))? {
             return Ok(found);
         }
-        let begins = |id: AttachmentId| wanted.len() >= digits && id.to_string().starts_with(wanted);
-        let all = self.attachments()?;
-        let mut like = all.into_iter().filter(|a| a.name.as_str() == wanted || begins(a.id));
-        match (like.next(), like.count()) {
-            (Some(found), 0) => Ok(found),
-            (Some(_), others) => Err(Error::Ambiguous { wanted: wanted.to_owned(), count: others + 1 }),
-            (None, _) => Err(Error::NoSuchAttachment { wanted: wanted.to_owned() }),
+        // Its name may be on record and claimed no more.
+        let on_record = self.attachments_of(Readable::Legible)?;
+        if let Some(named) = on_record.into_iter().find(|attachment| attachment.name.as_str() == wanted) {
+            return Ok(named);
         }
+        match self.ids_like(wanted, digits)?[..] {
+            [] => Err(absent()),
+            [id] => self.attachment(id)?.ok_or_else(absent),
+            ref like => Err(Error::Ambiguous { wanted: wanted.to_owned(), count: like.len() }),
+        }
+    }
+
+    /// The ids on record that begin like this, where that is so many digits long.
+    fn ids_like(&self, wanted: &str, digits: usize) -> Result<Vec<AttachmentId>, Error> {
+        let names = self.run.attachments.names()?;
+        let like = names.iter().filter(|name| wanted.len() >= digits && name.as_str().starts_with(wanted));
+        Ok(like.filter_map(|name| name.as_str().parse().ok()).collect())
     }
 
     /// The attachment of this name, where it is on record.

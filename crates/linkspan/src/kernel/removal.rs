@@ -3,7 +3,7 @@
 use crate::attachment::AttachmentRecord;
 use crate::kernel::damage::{or_damage, undamaged};
 use crate::kernel::defining::{Busy, Defining, Turn};
-use crate::kernel::home::{file, network_file, network_of};
+use crate::kernel::home::{Readable, file, network_file, network_of};
 use crate::kernel::host::Host;
 use crate::plan::NetworkRecord;
 use crate::{
@@ -53,8 +53,8 @@ impl Host {
     pub fn remove_network_and_attachments(&self, name: &NetworkName) -> Result<(), Error> {
         let was_there = self.is_known(name)?;
         self.refuse_unusable(name)?;
-        let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
-        let ids: Vec<_> = self.attachments()?.iter().filter(|a| on_it(a)).map(Attachment::id).collect();
+        let on_it = self.attachments_on(name, Readable::Legible)?;
+        let ids: Vec<_> = on_it.iter().map(Attachment::id).collect();
         self.detach_all(&ids)?;
         // The default network goes with its last attachment.
         let was_there = was_there || !ids.is_empty() || name.is_default_bridge();
@@ -63,6 +63,12 @@ impl Host {
             // Its containers are off it, so this is no refusal that changed nothing.
             _ => refused.leaving(Residue::Records { of: name.to_string() }),
         })
+    }
+
+    /// The attachments on a network, as far as these records tell.
+    fn attachments_on(&self, name: &NetworkName, which: Readable) -> Result<Vec<Attachment>, Error> {
+        let on_it = |attachment: &Attachment| attachment.endpoints.iter().any(|e| e.network == *name);
+        Ok(self.attachments_of(which)?.into_iter().filter(on_it).collect())
     }
 
     /// Whether there is such a network, be it readable or half removed.
@@ -95,7 +101,7 @@ impl Host {
             folder.peek_record::<NetworkRecord>(&network_file(id))?;
         }
         undamaged(self.state.reservations(id))?;
-        Ok(self.run.book(id).len().map(drop)?)
+        self.owners(id)?.into_iter().try_for_each(|owner| self.run.is_on_record(owner).map(drop))
     }
 
     fn remove_network_with(&self, name: &NetworkName, removal: Removal) -> Result<(), Error> {
@@ -141,8 +147,8 @@ impl Host {
         if let Some(up) = self.readable_up()?.into_iter().find(|network| network.name == *name) {
             return self.state.define(&up).map(|()| Some(up));
         }
-        let on_it = |a: &Attachment| a.endpoints.iter().any(|endpoint| endpoint.network == *name);
-        let by: Vec<_> = self.attachments()?.into_iter().filter(on_it).map(|a| a.name).collect();
+        let on_it = self.attachments_on(name, Readable::Undamaged)?;
+        let by: Vec<_> = on_it.into_iter().map(|attachment| attachment.name).collect();
         if !by.is_empty() {
             return Err(Error::NetworkInUse { name: name.clone(), by });
         }
