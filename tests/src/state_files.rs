@@ -508,3 +508,32 @@ fn of_several_containers_those_that_went_are_reported_though_one_stayed() {
         assert!(ran.out.contains("\"name\":\"b\"") && !ran.out.contains("\"name\":\"a\""), "{ran}");
     });
 }
+
+#[test]
+fn what_a_killed_process_left_and_cannot_be_read_is_told_with_what_mends_it() {
+    let check = |path: &str, remedy: Option<&str>, world: &World| {
+        let ran = world.linkspan("detach nobody");
+        let told = format!("`{path}`, which a killed process left, cannot be read");
+        let told = remedy.map_or(told.clone(), |remedy| format!("{told}; {remedy}"));
+        assert!(ran.code() == Some(0) && ran.err.lines().any(|line| line.ends_with(&told)), "{told}: {ran}");
+    };
+    in_private(|| {
+        let scene = Scene::new();
+        let records = [
+            (&scene.files()[6], "/run/linkspan/pending/00c0ffee00c0ffee"),
+            (&scene.files()[4], "/run/linkspan/pending/network-00c0ffee00c0"),
+        ];
+        for (whole, path) in records {
+            fs::write(path, "?").unwrap();
+            check(path, Some("gc removes it, with the links and rules that it stood for"), &scene.world);
+            let newer = fs::read_to_string(whole).unwrap().replace("\"version\":1", "\"version\":1000");
+            fs::write(path, newer).unwrap();
+            check(path, None, &scene.world);
+            clear(path);
+            symlink("/etc/hostname", path).unwrap();
+            let by_hand = "it is not linkspan's: remove it, and reconcile and gc do the rest";
+            check(path, Some(by_hand), &scene.world);
+            clear(path);
+        }
+    });
+}

@@ -450,7 +450,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    fn of(refused: &records::Error) -> Option<Self> {
+    pub(crate) fn of(refused: &records::Error) -> Option<Self> {
         if matches!(refused, records::Error::NotAFile { .. } | records::Error::NotAFolder { .. }) {
             return Some(Self::RemoveByHand);
         }

@@ -6,7 +6,7 @@
 
 use crate::attachment::AttachmentRecord;
 use crate::kernel::home::{file, network_file, network_of};
-use crate::kernel::host::{Host, Notice};
+use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::kernel::up::Definition;
 use crate::plan::NetworkRecord;
@@ -111,10 +111,8 @@ impl Host {
         let Some(lock) = self.state.try_lock()? else { return Ok(()) };
         let taken_back = self.take_back_networks(&Defining { _lock: lock });
         for stayed in taken_back.as_ref().err().into_iter().flat_map(Error::left_behind) {
-            if let Error::Records(refused) = &*stayed.source
-                && let Some(path) = refused.path()
-            {
-                self.tell(Notice::Unreadable { path: path.to_owned() });
+            if let Error::Records(refused) = &*stayed.source {
+                self.tell_unreadable(refused);
             }
         }
         taken_back

@@ -3,7 +3,7 @@
 use crate::attachment::AttachmentRecord;
 use crate::kernel::attach::owner;
 use crate::kernel::home::{file, network_of};
-use crate::kernel::host::{Host, Notice};
+use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan;
 use crate::{
@@ -334,7 +334,7 @@ impl Host {
                 }
                 Ok(Taken::Busy | Taken::Absent) => {}
                 // It stops nobody else's work, but is told.
-                Err(_) => self.tell(Notice::Unreadable { path: self.run.pending.path().join(name.as_str()) }),
+                Err(refused) => self.tell_unreadable(&refused),
             }
         }
         if pending.iter().any(|name| network_of(name).is_some()) {

@@ -9,10 +9,10 @@ use crate::kernel::undone::Undone;
 use crate::kernel::warm::Waiting;
 use crate::plan::Firewall;
 use crate::warm::Shelf;
-use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkName, Residue};
+use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkName, Remedy, Residue};
 use linkspan_nat_rules::Instance;
 use linkspan_netns::NetNs;
-use linkspan_records::Lock;
+use linkspan_records::{self as records, Lock};
 use linkspan_veth_bridge as links;
 use nix::time::{ClockId, clock_gettime};
 use std::fmt;
@@ -50,11 +50,20 @@ pub enum Notice {
     /// A host that has its own IPv6 address from router advertisements needs `accept_ra` 2 to keep it.
     Ipv6Forwarding,
     /// The record of a process that was killed cannot be read, so what it was at cannot be taken back by it.
-    /// [`Host::gc`] finds what it stood for, and removes it.
     Unreadable {
         /// The record.
         path: PathBuf,
+        /// What mends it; `None` where nothing of linkspan's does, as with a record of a newer version.
+        remedy: Option<Remedy>,
     },
+}
+
+impl Notice {
+    /// That this record of a killed process cannot be read.
+    pub(crate) fn unreadable(refused: &records::Error) -> Option<Self> {
+        let path = refused.path()?.to_owned();
+        Some(Self::Unreadable { path, remedy: Remedy::of(refused) })
+    }
 }
 
 impl fmt::Display for Notice {
@@ -64,12 +73,9 @@ impl fmt::Display for Notice {
             Self::Ipv6Forwarding => {
                 f.write_str("IPv6 forwarding was switched on (net.ipv6.conf.all.forwarding)")
             }
-            Self::Unreadable { path } => {
-                let path = path.display();
-                write!(
-                    f,
-                    "`{path}`, which a killed process left, cannot be read; gc removes what it stood for"
-                )
+            Self::Unreadable { path, remedy } => {
+                write!(f, "`{}`, which a killed process left, cannot be read", path.display())?;
+                remedy.map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
             }
         }
     }
@@ -360,9 +366,11 @@ impl Host {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
     }
 
-    /// Notes something to tell the caller.
-    pub(crate) fn tell(&self, notice: Notice) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+    /// Notes that this record of a killed process cannot be read.
+    pub(crate) fn tell_unreadable(&self, refused: &records::Error) {
+        let mut told = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let notice = Notice::unreadable(refused).filter(|notice| !told.contains(notice));
+        told.extend(notice);
     }
 
     /// Frees all that an attachment had claimed.
