@@ -134,7 +134,10 @@ fn a_default_route_moves_between_links() {
     in_private_with_ip("container::a_default_route_moves_between_links", || {
         let mut world = World::with_bridge(&bridge(true));
         world.attach(&web(true));
+        // Else the kernel gives them addresses some time later.
         world.container.ip("link add eth1 type veth peer name far");
+        world.container.ip("link set eth1 addrgenmode none");
+        world.container.ip("link set far addrgenmode none");
         world.container.ip("link set far up");
         world.container.ip("link set eth1 up");
         world.container.ip("address add 10.99.0.2/24 dev eth1");

@@ -7,10 +7,13 @@ use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "link set lo up",
     "link add br0 type bridge nf_call_ip6tables 1",
     "link add port type veth peer name far",
+    "link set br0 addrgenmode none",
+    "link set port addrgenmode none",
+    "link set far addrgenmode none",
     "link set port master br0",
     "link set port type bridge_slave hairpin on isolated on",
     "link set br0 up",
@@ -31,8 +34,19 @@ fn made() -> (NetNs, Survey) {
     host.set("ipv4/conf/all/rp_filter", "1");
     host.set("ipv4/conf/br0/route_localnet", "1");
     host.set("ipv4/ip_forward", "1");
-    let survey = Links::open_in(host.as_fd()).unwrap().survey().unwrap();
+    let mut links = Links::open_in(host.as_fd()).unwrap();
+    until("the port forwards and the address has its route", || is_settled(&links.survey().unwrap()));
+    let survey = links.survey().unwrap();
     (host, survey)
+}
+
+/// The kernel finds carriers and gives IPv6 addresses their routes in its own time (`net/core/link_watch.c`,
+/// `net/ipv6/addrconf.c`).
+fn is_settled(survey: &Survey) -> bool {
+    let v6 = "fd00::1".parse::<std::net::IpAddr>().unwrap();
+    let forwards = survey.links["port"].port.is_some_and(|port| port.forwards);
+    let own = survey.routes.iter().filter(|route| route.kind == RouteKind::Local);
+    forwards && own.into_iter().any(|route| route.destination.addr() == v6)
 }
 
 #[test]
@@ -91,8 +105,7 @@ fn a_port_whose_other_end_is_down_does_not_forward() {
     });
 }
 
-/// Waits for what the kernel does in its own time: a bridge learns of the carrier of its ports by
-/// `net/core/link_watch.c`.
+/// Waits for what the kernel does in its own time.
 #[track_caller]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
