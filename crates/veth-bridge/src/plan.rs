@@ -32,8 +32,8 @@ const BRIDGE_PORTS: usize = 1023;
 ///     plan.to_string(),
 ///     "create bridge br-web mac 02:42:0a:58:00:01\n\
 ///      set br-web mtu 1400\n\
-///      set br-web up\n\
-///      add address 10.88.0.1/24 to br-web\n"
+///      add address 10.88.0.1/24 to br-web\n\
+///      set br-web up\n"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
