@@ -28,7 +28,7 @@ use topology::Topology;
 use trial::{Tally, Trial};
 
 /// How many hosts are drawn in a usual run, and in a long one.
-const USUAL: (u64, u64) = (200, 2000);
+const USUAL: (u64, u64) = (120, 2000);
 /// How many are drawn to be compared in each case.
 const USUAL_ALIKE: (u64, u64) = (20, 300);
 /// How many questions are asked of each.

@@ -227,8 +227,8 @@ fn refusals_with_iptables() -> impl Iterator<Item = (&'static str, &'static str)
 /// Any call is refused once.
 fn refused(firewall: Firewall, attach: bool) -> Sweep {
     let (effects, stride) = match firewall {
-        Firewall::Iptables => (effects(refusals_with_iptables()), length(8, 1)),
-        Firewall::Nftables | Firewall::None => (effects(refusals()), length(3, 1)),
+        Firewall::Iptables => (effects(refusals_with_iptables()), length(20, 1)),
+        Firewall::Nftables | Firewall::None => (effects(refusals()), length(6, 1)),
     };
     Sweep { firewall, attach, effects, lasting: false, stride }
 }
