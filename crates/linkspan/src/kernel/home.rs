@@ -189,8 +189,13 @@ impl Run {
         self.root.path().display().to_string()
     }
 
+    /// The folders whose files are records.
+    pub(crate) fn of_records(&self) -> [&Folder; 4] {
+        [&self.pending, &self.attachments, &self.up, &self.warm]
+    }
+
     fn is_idle(&self) -> Result<bool, Error> {
-        for folder in [&self.pending, &self.attachments, &self.up, &self.warm] {
+        for folder in self.of_records() {
             if !folder.is_empty()? {
                 return Ok(false);
             }
@@ -199,7 +204,7 @@ impl Run {
     }
 
     fn clear(&self) -> Result<(), Error> {
-        for folder in [&self.pending, &self.attachments, &self.up, &self.warm] {
+        for folder in self.of_records() {
             folder.sweep()?;
             folder.names()?.iter().try_for_each(|name| folder.remove(name).map(drop))?;
         }
@@ -271,8 +276,8 @@ impl Run {
 
     /// Removes what killed writers left.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
-        let folders = [&self.root, &self.pending, &self.attachments, &self.up, &self.warm, &self.leases];
-        folders.iter().try_for_each(|folder| folder.sweep().map(drop))?;
+        let mut folders = self.of_records().into_iter().chain([&self.root, &self.leases]);
+        folders.try_for_each(|folder| folder.sweep().map(drop))?;
         // The caller is alone: whose lock is not held is that of a network that is no more, or of one at rest.
         Ok(self.locks.sweep_locks().map(drop)?)
     }

@@ -40,8 +40,8 @@ impl Host {
     /// addresses, routes, ports of bridges and their flags.
     ///
     /// Files that are damaged come first, and are written anew from what the others say: claims and leases from the
-    /// attachments, the definition of a network from the record that it is up, that record from the definition, also where it
-    /// is gone and the network in use, and whose folder it is from the caller.
+    /// attachments, the definition of a network from the record that it is up, that record from the definition, also
+    /// where it is gone and the network in use, and whose folder it is from the caller.
     ///
     /// It brings back just what is missing, and says what that was; where nothing is, nothing is done. What cannot be
     /// brought back is told ([`Reconciled::left`]), and the rest is. A container whose namespace is gone is left to

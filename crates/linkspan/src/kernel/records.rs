@@ -119,8 +119,7 @@ impl Run {
     /// Removes a record that cannot be read, and nothing else.
     pub(crate) fn remove_damaged(&self, path: &Path) -> Result<(), Error> {
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
-        let folders = [&self.pending, &self.attachments, &self.up, &self.warm].into_iter();
-        let folder = folders.into_iter().find(|folder| Some(folder.path()) == path.parent());
+        let folder = self.of_records().into_iter().find(|folder| Some(folder.path()) == path.parent());
         match folder.zip(name) {
             Some((folder, name)) => Ok(folder.remove(&name).map(drop)?),
             None => Ok(()),

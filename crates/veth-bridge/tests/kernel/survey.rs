@@ -45,8 +45,8 @@ fn made() -> (NetNs, Survey) {
 fn is_settled(survey: &Survey) -> bool {
     let v6 = "fd00::1".parse::<std::net::IpAddr>().unwrap();
     let forwards = survey.links["port"].port.is_some_and(|port| port.forwards);
-    let own = survey.routes.iter().filter(|route| route.kind == RouteKind::Local);
-    forwards && own.into_iter().any(|route| route.destination.addr() == v6)
+    let mut own = survey.routes.iter().filter(|route| route.kind == RouteKind::Local);
+    forwards && own.any(|route| route.destination.addr() == v6)
 }
 
 #[test]
