@@ -135,7 +135,6 @@ impl Host {
             Ok(freed) => freed,
             Err(held) => return Ok(Err(held)),
         };
-        self.try_asked_ports(wanted, &ports)?;
         let networks = networks.iter().map(DefinedNetwork::id).collect();
         let name = wanted.name().clone();
         let draft = AttachmentRecord { id, name, networks, leaving: false, attachment: None };
@@ -223,6 +222,8 @@ impl Host {
         ports: &[HostPort],
     ) -> Result<Attachment, Error> {
         let id = record.value().id;
+        // No other container tries them meanwhile, and one that tries in vain for a while is in nobody's way.
+        self.try_asked_ports(attempt.wanted, ports)?;
         let (owner, name) = (owner(id), kept_as(attempt.wanted.name()));
         let lessee = Lessee::of(&owner).named(&name);
         let leased = attempt.addresses(|network, subnet, wanted| self.lease(lessee, network, subnet, wanted));
