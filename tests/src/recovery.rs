@@ -382,6 +382,31 @@ fn a_network_in_use_whose_record_is_gone_stays_and_reconcile_writes_it_anew() {
 }
 
 #[test]
+fn a_network_in_use_of_which_no_file_tells_stays_until_its_containers_are_detached() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let _pinned = NetNs::create("/run/netns/near").unwrap();
+            let before = Snapshot::take();
+            let (living, _) = with_a_lost_network(world);
+            fs::remove_file("/var/lib/linkspan/networks/web").unwrap();
+            let lost = Snapshot::take();
+            for line in ["plan gc", "gc", "plan reconcile", "reconcile"] {
+                let ran = world.linkspan(line);
+                assert!(
+                    ran.code() == Some(1) && ran.err.contains("is used by `living`; detach"),
+                    "{line}: {ran}"
+                );
+                lost.assert_unchanged(line);
+            }
+            world.linkspan("detach living").ok();
+            world.linkspan("gc").ok();
+            vanish("living", living);
+            before.assert_unchanged("gc");
+        });
+    });
+}
+
+#[test]
 fn an_attach_that_is_killed_on_a_network_whose_record_is_gone_leaves_it_up() {
     in_private_with(&["strace"], || {
         let world = World::new(Case::USUAL);

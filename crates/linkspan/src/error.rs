@@ -62,6 +62,13 @@ pub enum Error {
         /// The containers; none where one that is being attached has no record yet.
         by: Vec<ContainerName>,
     },
+    /// Containers are on a network of which no file tells any more: what is on the host for it stays, and nobody knows
+    /// what should be.
+    #[error("no file tells of the network that is used by {}", Names(.by))]
+    NetworkLost {
+        /// The containers.
+        by: Vec<ContainerName>,
+    },
     /// Addresses of the network are kept for containers.
     #[error("network `{name}` keeps {}", Each(.kept))]
     NetworkKeeps {
@@ -376,6 +383,7 @@ impl Error {
             Self::Address(ipam::Error::Exhausted { .. }) => Some(Remedy::FreeAddress),
             Self::AddressKept { .. } => Some(Remedy::ReleaseAddress),
             Self::NetworkKeeps { .. } => Some(Remedy::ReleaseOrForce),
+            Self::NetworkLost { .. } => Some(Remedy::Detach),
             Self::LeftBehind { left, refused } => {
                 let left = left.iter().find_map(|left| left.source.remedy());
                 left.or_else(|| refused.as_ref().and_then(|refused| refused.remedy()))
@@ -441,6 +449,8 @@ pub enum Remedy {
     /// Something that linkspan did not make stands in its place, and is in nobody's hands but the user's:
     /// `Host::reconcile` and `Host::gc` do the rest once it is gone.
     RemoveByHand,
+    /// `Host::detach` of each of them, and `Host::gc` removes what is left of their network.
+    Detach,
     /// `Host::release_address` lets go of an address that is kept, and detaching frees one that is not.
     FreeAddress,
     /// `Host::release_address` lets go of it.
@@ -480,6 +490,7 @@ impl fmt::Display for Remedy {
             Self::RemoveNetworkByForce => {
                 "reconcile writes it anew where the leases tell of it, network rm --force removes it with its network"
             }
+            Self::Detach => "detach each of them, and gc removes what is left of it",
             Self::FreeAddress => "detach frees one, and network release one that is kept",
             Self::ReleaseAddress => "network release lets go of it",
             Self::ReleaseOrForce => {

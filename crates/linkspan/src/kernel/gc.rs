@@ -37,7 +37,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Records`] where leases, claims or definitions cannot be read, a record is of another version, or that of
-    /// a network which is defined and in use is damaged or gone;
+    /// a network which is defined and in use is damaged or gone; [`Error::NetworkLost`];
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::RunFolder`]. Nothing was removed then.
     pub fn gc(&self) -> Result<Collected, Error> {
         let alone = self.run.alone(&self.identity)?;

@@ -11,7 +11,7 @@ use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::kernel::attach::owner;
 use crate::kernel::damage::or_damage;
-use crate::kernel::home::{network_file, network_of};
+use crate::kernel::home::{Readable, network_file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
@@ -27,9 +27,11 @@ impl Host {
     /// Rebuilds what is damaged, and says what that was. Nobody else may be at work.
     ///
     /// # Errors
-    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up.
+    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up;
+    /// [`Error::NetworkLost`].
     pub(crate) fn rebuild(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = self.rebuild_definitions()?;
+        self.refuse_unknown()?;
         rebuilt.extend(self.rebuild_up()?);
         rebuilt.extend(self.rebuild_claims()?);
         rebuilt.extend(self.rebuild_leases()?);
@@ -133,14 +135,34 @@ impl Host {
     /// What is on the host of a network in use is wanted, though its record is gone.
     ///
     /// # Errors
-    /// [`Error::Records`] for a record that is gone and that [`rebuild`](Self::rebuild) would write anew.
+    /// [`Error::Records`] for a record that is gone and that [`rebuild`](Self::rebuild) would write anew;
+    /// [`Error::NetworkLost`] where its definition is gone too, and nothing tells of the network.
     pub(crate) fn refuse_loss(&self) -> Result<(), Error> {
+        self.refuse_unknown()?;
         match self.lost_networks()?.first() {
             Some(network) => {
                 let path = self.run.path_of_up(network.id);
                 Err(linkspan_records::Error::Torn { path }.into())
             }
             None => Ok(()),
+        }
+    }
+
+    /// Refuses where containers are on a network that neither a record nor a definition tells of.
+    fn refuse_unknown(&self) -> Result<(), Error> {
+        let mut lost = self.run.lost()?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        for network in self.state.all()? {
+            lost.remove(&network.id);
+        }
+        let is_on_it =
+            |attachment: &Attachment| attachment.endpoints.iter().any(|on| lost.contains(&on.network_id));
+        let users = self.attachments_of(Readable::Undamaged)?.into_iter().filter(is_on_it);
+        match lost.is_empty() {
+            true => Ok(()),
+            false => Err(Error::NetworkLost { by: users.map(|attachment| attachment.name).collect() }),
         }
     }
 

@@ -50,7 +50,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::Records`] where a record cannot be
-    /// read that nothing else tells of.
+    /// read that nothing else tells of, and [`Error::NetworkLost`] where it is gone.
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
         let (alone, ours) = self.run.alone_mending(&self.identity)?;
         let done = self.reconcile_alone(ours);
