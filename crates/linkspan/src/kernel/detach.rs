@@ -72,7 +72,7 @@ impl Host {
     ) -> Result<Detached, Error> {
         // It is in the one folder, or on its way away in the other, in the hands of someone alive or not.
         for folder in [&self.run.attachments, &self.run.pending] {
-            if let Some(record) = folder.wait_record::<AttachmentRecord>(&file(id))? {
+            if let Some(record) = self.run.wait_attachment(folder, &file(id))? {
                 self.keep_where_wanted(addresses, std::slice::from_ref(&record))?;
                 return self.take_back(record).map(|()| Detached::Gone);
             }
@@ -125,7 +125,7 @@ impl Host {
     ) -> Result<(), Error> {
         let (mut undone, mut idle) = (Undone::default(), Vec::new());
         for id in ids {
-            match self.run.attachments.take_record::<AttachmentRecord>(&file(*id)) {
+            match self.run.take_attachment(&file(*id)) {
                 Ok(Taken::Here(record)) => idle.push(record),
                 Ok(Taken::Busy | Taken::Absent) => at_work.push(*id),
                 Err(refused) => undone.note(Residue::Records { of: id.to_string() }, Err(refused.into())),
@@ -287,7 +287,7 @@ impl Host {
 
     /// Detaches a dead container, whose runtime never did, and says whether it was one.
     pub(crate) fn release_dead(&self, id: AttachmentId) -> Result<bool, Error> {
-        let Some(record) = self.run.attachments.wait_record::<AttachmentRecord>(&file(id))? else {
+        let Some(record) = self.run.wait_attachment(&self.run.attachments, &file(id))? else {
             return Ok(!self.run.is_on_record(id)?);
         };
         match &record.value().attachment {

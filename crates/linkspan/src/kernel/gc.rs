@@ -121,7 +121,7 @@ impl Host {
     fn release_all_dead(&self, garbage: &Garbage) -> Result<(), Error> {
         let mut records = Vec::new();
         for dead in &garbage.dead {
-            if let Taken::Here(record) = self.run.attachments.take_record(&file(dead.id))? {
+            if let Taken::Here(record) = self.run.take_attachment(&file(dead.id))? {
                 records.push(record);
             }
         }

@@ -313,7 +313,7 @@ impl Run {
     pub(crate) fn is_on_record(&self, id: AttachmentId) -> Result<bool, Error> {
         // A record moves from pending when it is confirmed, and back when it is taken back.
         for folder in [&self.pending, &self.attachments, &self.pending] {
-            if folder.peek_record::<AttachmentRecord>(&file(id))?.is_some() {
+            if self.peek_attachment(folder, &file(id))?.is_some() {
                 return Ok(true);
             }
         }
@@ -351,7 +351,7 @@ impl Run {
         }
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| !name.as_str().starts_with(NETWORK)) {
-                let record = which.of(folder.peek_record::<AttachmentRecord>(name))?;
+                let record = which.of(self.peek_attachment(folder, name))?;
                 let staying = record.filter(|r| !r.leaving).and_then(|r| r.attachment);
                 change = change.publish_all(staying.map_or_else(|| Ok(Vec::new()), |a| a.rules())?);
             }

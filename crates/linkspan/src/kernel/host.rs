@@ -1,4 +1,3 @@
-use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::id::Moment;
 use crate::kernel::damage::or_damage;
@@ -220,7 +219,7 @@ impl Host {
             return Ok(all);
         }
         for name in self.run.attachments.names()? {
-            let record = which.of(self.run.attachments.peek_record::<AttachmentRecord>(&name))?;
+            let record = which.of(self.run.peek_attachment(&self.run.attachments, &name))?;
             all.extend(record.and_then(|record| record.attachment));
         }
         all.sort_by(|a: &Attachment, b| a.name.cmp(&b.name));
@@ -232,7 +231,7 @@ impl Host {
     /// # Errors
     /// [`Error::Records`].
     pub fn attachment(&self, id: AttachmentId) -> Result<Option<Attachment>, Error> {
-        let record = self.run.attachments.peek_record::<AttachmentRecord>(&file(id))?;
+        let record = self.run.peek_attachment(&self.run.attachments, &file(id))?;
         Ok(record.and_then(|record| record.attachment))
     }
 

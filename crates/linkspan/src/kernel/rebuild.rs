@@ -16,7 +16,7 @@ use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
 use crate::reservation::Reservations;
-use crate::{Attachment, DefinedNetwork, NetworkId, Residue};
+use crate::{Attachment, DefinedNetwork, NetworkId, NetworkName, Residue};
 use ipnet::IpNet;
 use linkspan_ipam::{Leases, Wanted};
 use linkspan_records::Durability;
@@ -44,6 +44,10 @@ impl Host {
     /// [`Error::Records`] or [`Error::Address`] for a file that [`rebuild`](Self::rebuild) would write anew.
     pub(crate) fn refuse_damage(&self) -> Result<(), Error> {
         self.state.all()?;
+        if let Some(network) = self.undefined()?.first() {
+            let path = self.state.path_of(&network.name);
+            return Err(linkspan_records::Error::Torn { path }.into());
+        }
         for name in self.run.up.names()? {
             self.run.up.peek_record::<NetworkRecord>(&name)?;
         }
@@ -84,15 +88,30 @@ impl Host {
         let mut rebuilt = Vec::new();
         for name in self.state.names()? {
             let Err(damage) = or_damage(self.state.find(&name))? else { continue };
-            let network = self.readable_up()?.into_iter().find(|network| network.name == name);
-            self.state.define(&network.ok_or(Error::Records(damage))?)?;
+            let network = self.up_by_name(&name)?.ok_or(Error::Records(damage))?;
+            self.state.define(&network)?;
             rebuilt.push(self.state.path_of(&name));
+        }
+        for network in self.undefined()? {
+            self.state.define(&network)?;
+            rebuilt.push(self.state.path_of(&network.name));
         }
         Ok(rebuilt)
     }
 
+    /// The networks that are up, and whose definition is gone.
+    fn undefined(&self) -> Result<Vec<DefinedNetwork>, Error> {
+        let mut undefined = Vec::new();
+        for network in self.readable_up()? {
+            if self.state.find(&network.name)?.is_none() {
+                undefined.push(network);
+            }
+        }
+        Ok(undefined)
+    }
+
     /// The networks whose records say that they are up, but for damaged ones.
-    pub(crate) fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
+    fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let mut networks = Vec::new();
         for name in self.run.up.names()? {
             if let Ok(Some(record)) = self.run.up.peek_record::<NetworkRecord>(&name) {
@@ -100,6 +119,11 @@ impl Host {
             }
         }
         Ok(networks)
+    }
+
+    /// The network of this name that is up on record, whatever became of its definition.
+    pub(crate) fn up_by_name(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
+        Ok(self.readable_up()?.into_iter().find(|network| network.name == *name))
     }
 
     fn rebuild_up(&self) -> Result<Vec<PathBuf>, Error> {
@@ -226,7 +250,7 @@ impl Host {
         let mut all = Vec::new();
         for folder in [&self.run.pending, &self.run.attachments] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
-                all.extend(folder.peek_record::<AttachmentRecord>(name)?);
+                all.extend(self.run.peek_attachment(folder, name)?);
             }
         }
         Ok(all)

@@ -1,6 +1,5 @@
 //! Making the host what the records say, and telling the difference.
 
-use crate::attachment::AttachmentRecord;
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, NetworkRecord, RulesPlan};
@@ -40,8 +39,9 @@ impl Host {
     /// addresses, routes, ports of bridges and their flags.
     ///
     /// Files that are damaged come first, and are written anew from what the others say: claims and leases from the
-    /// attachments, the definition of a network from the record that it is up, that record from the definition, also
-    /// where it is gone and the network in use, and whose folder it is from the caller.
+    /// attachments, the definition of a network from the record that it is up, that record from the definition, and
+    /// whose folder it is from the caller. Those that are gone are missed too, but for the last one, and the record of a
+    /// network that nobody is on.
     ///
     /// It brings back just what is missing, and says what that was; where nothing is, nothing is done. What cannot be
     /// brought back is told ([`Reconciled::left`]), and the rest is. A container whose namespace is gone is left to
@@ -76,7 +76,7 @@ impl Host {
         let bridges = bridges.fold(links::Plan::from(Vec::new()), links::Plan::then);
         let mut missing = Missing { networks, containers: Vec::new() };
         for name in self.run.attachments.names()? {
-            let record = self.run.attachments.peek_record::<AttachmentRecord>(&name)?;
+            let record = self.run.peek_attachment(&self.run.attachments, &name)?;
             let Some(attachment) = record.and_then(|record| record.attachment) else { continue };
             let of = attachment.name.to_string();
             let planned = match self.is_dead(&attachment) {

@@ -6,7 +6,7 @@ use crate::kernel::home::{Run, network_file, network_of};
 use crate::plan::NetworkRecord;
 use crate::{AttachedEndpoint, Attachment, AttachmentId, Error, NetworkId};
 use linkspan_net_types::IfName;
-use linkspan_records::{Document, FileName, Folder};
+use linkspan_records::{self as records, Document, FileName, Folder, Record, Taken};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,17 @@ impl Records {
 
     /// What a file says; one that is damaged is noted, with its path.
     fn read<T: Document>(&mut self, folder: &Folder, name: &FileName) -> Result<Option<T>, Error> {
-        match folder.peek_record(name) {
+        self.noting(folder, name, folder.peek_record(name))
+    }
+
+    /// What was read of a file.
+    fn noting<T>(
+        &mut self,
+        folder: &Folder,
+        name: &FileName,
+        read: Result<Option<T>, records::Error>,
+    ) -> Result<Option<T>, Error> {
+        match read {
             Err(refused) if refused.is_damage() => {
                 self.damaged.push(folder.path().join(name.as_str()));
                 Ok(None)
@@ -45,6 +55,49 @@ impl Records {
 }
 
 impl Run {
+    /// Reads the record of an attachment in this folder.
+    ///
+    /// # Errors
+    /// As for what is torn where an attachment that is confirmed lacks: its beginning was there before anything was
+    /// made, so what is left of the file would say that nothing was.
+    pub(crate) fn peek_attachment(
+        &self,
+        folder: &Folder,
+        name: &FileName,
+    ) -> Result<Option<AttachmentRecord>, records::Error> {
+        let record = folder.peek_record::<AttachmentRecord>(name)?;
+        record.map(|record| self.refuse_cut(folder, name, &record).map(|()| record)).transpose()
+    }
+
+    /// Takes the record of an attachment that is confirmed, in the same way.
+    pub(crate) fn take_attachment(&self, name: &FileName) -> Result<Taken<AttachmentRecord>, records::Error> {
+        let taken = self.attachments.take_record(name)?;
+        if let Taken::Here(record) = &taken {
+            self.refuse_cut(&self.attachments, name, record.value())?;
+        }
+        Ok(taken)
+    }
+
+    /// Waits for the record of an attachment in this folder, in the same way.
+    pub(crate) fn wait_attachment(
+        &self,
+        folder: &Folder,
+        name: &FileName,
+    ) -> Result<Option<Record<AttachmentRecord>>, records::Error> {
+        let record = folder.wait_record::<AttachmentRecord>(name)?;
+        record.map(|record| self.refuse_cut(folder, name, record.value()).map(|()| record)).transpose()
+    }
+
+    fn refuse_cut(
+        &self,
+        folder: &Folder,
+        name: &FileName,
+        record: &AttachmentRecord,
+    ) -> Result<(), records::Error> {
+        let is_cut = record.attachment.is_none() && folder.path() == self.attachments.path();
+        if is_cut { Err(records::Error::Torn { path: folder.path().join(name.as_str()) }) } else { Ok(()) }
+    }
+
     /// The networks that attachments are on by their records, and that have no record themselves, readable or not.
     pub(crate) fn lost(&self) -> Result<BTreeSet<NetworkId>, Error> {
         let (in_use, on_record) = (self.networks_in_use()?, self.networks_on_record()?);
@@ -61,7 +114,7 @@ impl Run {
         let mut networks = BTreeSet::new();
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
-                let record = undamaged(folder.peek_record::<AttachmentRecord>(name))?;
+                let record = undamaged(self.peek_attachment(folder, name))?;
                 let staying = record.filter(|record| !record.leaving).and_then(|record| record.attachment);
                 let endpoints = staying.iter().flat_map(|attachment| &attachment.endpoints);
                 networks.extend(endpoints.map(|endpoint| endpoint.network_id));
@@ -94,7 +147,8 @@ impl Run {
         // What is made ahead begins there, moves on when it is handed out, and back when it is taken back.
         for folder in [&self.warm, &self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
-                let Some(record) = records.read::<AttachmentRecord>(folder, name)? else { continue };
+                let read = self.peek_attachment(folder, name);
+                let Some(record) = records.noting(folder, name, read)? else { continue };
                 let confirmed = folder.path() == self.attachments.path();
                 records.confirmed.extend(record.attachment.clone().filter(|_| confirmed));
                 records.take_attachment(&record);

@@ -144,7 +144,7 @@ impl Host {
     /// [`Error::NetworkInUse`] where only attachments tell of the network: they go first. [`Error::NetworkKeeps`] where
     /// addresses are kept that may be of it, and are not to go.
     fn take_name_off(&self, name: &NetworkName, removal: Removal) -> Result<Option<DefinedNetwork>, Error> {
-        if let Some(up) = self.readable_up()?.into_iter().find(|network| network.name == *name) {
+        if let Some(up) = self.up_by_name(name)? {
             return self.state.define(&up).map(|()| Some(up));
         }
         let on_it = self.attachments_on(name, Readable::Undamaged)?;
@@ -270,7 +270,7 @@ impl Host {
 
     /// Takes the record of an attachment, wherever it lies: who takes it away moves it from the one folder to the other.
     fn take_attachment(&self, id: AttachmentId) -> Result<Taken<AttachmentRecord>, Error> {
-        match self.run.attachments.take_record(&file(id))? {
+        match self.run.take_attachment(&file(id))? {
             Taken::Absent => Ok(self.run.pending.take_record(&file(id))?),
             taken => Ok(taken),
         }
