@@ -33,9 +33,12 @@ impl Expected {
 pub(super) fn of(paper: &Paper) -> Expected {
     let (mut must, mut may) = (whole(paper), paper.hurt.clone());
     must.retain(|fact| !may.contains(fact));
-    may.extend(paper.orphans.iter().flat_map(|(who, orphan)| container(paper, *who, orphan)));
+    let orphans = paper.orphans.iter().flat_map(|(who, orphan)| container(paper, *who, orphan));
+    let orphans: Facts = orphans.collect();
     let other_mac = |fact: &String| Some(has_mac(fact.split_once(" has mac ")?.0, OTHER_MAC));
-    may.extend(paper.hurt.iter().filter_map(other_mac));
+    // Others may have changed it before the record was lost.
+    may.extend(paper.hurt.union(&orphans).filter_map(other_mac));
+    may.extend(orphans);
     Expected { must, may }
 }
 

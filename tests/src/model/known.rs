@@ -4,7 +4,7 @@ use super::step::Step::{self, Break, Do, Kill};
 use super::step::{At, Deed, Doors, Harm, Net, On, Who};
 use Deed::{Attach, Create, Reconcile};
 use Doors::Shut;
-use Harm::{LinkMac, LoseLeases, Usurp};
+use Harm::{LinkMac, LoseLeases, LoseRecord, Usurp};
 use Net::{Bridge, N1};
 use On::One;
 use Who::{P0, P1};
@@ -19,4 +19,6 @@ pub(super) const KNOWN: &[&[Step]] = &[
     &[Do(Attach(P0, One(Bridge), Shut)), Break(Usurp(Bridge)), Do(Reconcile)],
     // What others changed of a container's link comes back, its MAC too.
     &[Do(Attach(P1, One(Bridge), Shut)), Break(LinkMac(P1)), Do(Reconcile)],
+    // It stays where nothing tells of the container any more.
+    &[Do(Attach(P1, One(Bridge), Shut)), Break(LinkMac(P1)), Break(LoseRecord(P1))],
 ];
