@@ -74,7 +74,7 @@ fn of_two_who_remove_a_network_by_force_both_have_removed_it() {
                 break;
             };
             sleep(Duration::from_millis(100));
-            let ran = [first.goes_on(), end(second)];
+            let ran = [first.goes_on().unwrap(), end(second)];
             assert!(ran.iter().all(|ran| ran.code() == Some(0)), "flock {nth}: {ran:?}");
             before.assert_unchanged(&format!("flock {nth}"));
         }
@@ -90,7 +90,7 @@ fn of_two_who_remove_an_unused_network_both_have_removed_it() {
         // It has found the network, and comes to it after the other.
         let first = stopped(&world, "flock", 1, "network rm c").unwrap();
         world.linkspan("network rm c").ok();
-        first.goes_on().ok();
+        first.goes_on().unwrap().ok();
         is_refused(&world.linkspan("network rm c"), "there is no network `c`");
         before.assert_unchanged("both");
     });
@@ -139,7 +139,7 @@ fn a_removal_by_force_lets_nobody_in_and_waits_for_those_who_were() {
             if is_killed {
                 signal("KILL", removal.id().into());
             }
-            attach.goes_on().ok();
+            attach.goes_on().unwrap().ok();
             let removed = end(removal);
             assert_eq!(removed.code(), (!is_killed).then_some(0), "{removed}");
             // Whoever comes next goes on with what the killed one was at.

@@ -284,7 +284,7 @@ fn a_release_that_stands_still_brings_nothing_back_of_a_network_that_goes() {
         let mut removal = world.command("network rm --force web").spawn().unwrap();
         // Long enough for it to be done where it waits for nobody; what is asserted holds at any length.
         sleep(Duration::from_millis(300));
-        release.goes_on().ok();
+        release.goes_on().unwrap().ok();
         assert!(removal.wait().unwrap().success());
         assert_eq!(fs::read_dir("/var/lib/linkspan/reservations").unwrap().count(), 0);
     });

@@ -152,7 +152,7 @@ impl Bench {
         }
         // These two wait until nobody is at work.
         waiting.extend(["gc", "reconcile"].map(|line| (line, self.start(line))));
-        let ran = stopped.goes_on();
+        let ran = stopped.goes_on()?;
         if ran.code() != Some(0) {
             return Err(format!("went on to {ran}"));
         }

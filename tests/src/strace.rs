@@ -1,12 +1,13 @@
 //! Breaks system calls of the unmodified command, one at a time.
 
-use crate::program::{PATIENCE, Ran, end_of, run, run_within, signal};
+use crate::program::{PATIENCE, Ran, end_of, run, run_within, signal, try_signal};
 use crate::world::World;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 /// What happens at one system call of a command.
@@ -154,11 +155,24 @@ impl Stopped {
 
     /// Lets it go on to its end, and returns what it said.
     #[track_caller]
-    pub(crate) fn goes_on(self) -> Ran {
-        self.release();
-        let ran = end_of(self.strace, PATIENCE).expect("it goes on to its end");
+    pub(crate) fn goes_on(self) -> Result<Ran, String> {
+        let ended = AtomicBool::new(false);
+        let go_on = || {
+            // Each of its threads stops where it comes to so many calls.
+            while !ended.load(Ordering::Relaxed) && try_signal("CONT", self.process) {
+                sleep(Duration::from_millis(20));
+            }
+        };
+        let ran = thread::scope(|scope| {
+            scope.spawn(go_on);
+            let ran = end_of(self.strace, PATIENCE);
+            ended.store(true, Ordering::Relaxed);
+            ran
+        });
+        let trace = || fs::read_to_string(TRACE).unwrap_or_default();
+        let ran = ran.ok_or_else(|| format!("does not go on:\n{}", trace()))?;
         fs::remove_file(TRACE).unwrap();
-        ran
+        Ok(ran)
     }
 }
 
