@@ -3,7 +3,7 @@
 /// What one types to have the host, and the words of questions.
 pub(super) type KnownHost = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const KNOWN: [KnownHost; 10] = [
+pub(super) const KNOWN: [KnownHost; 13] = [
     // What the host sends to its own gateway is masqueraded on the loopback link.
     (
         "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --subnet fd88:1::/64
@@ -86,5 +86,35 @@ linkspan attach c0 --netns /run/netns/c0 --network n1 -p 8000:80
 ip rule add from 10.88.1.0/24 lookup 77
 ip route add default via 192.0.2.2 table 77",
         &[("host", "c0:7000"), ("c0", "host:7000/udp"), ("c0", "outside"), ("outside", "host:8000")],
+    ),
+    // A connection whose target was translated has another bit of its status with it.
+    (
+        "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24
+ip netns add c0
+linkspan attach c0 --netns /run/netns/c0 --network n1 -p 8000:80
+nft 'table ip guard { chain gate { type filter hook forward priority -10; ct status != dnat drop; }; }'",
+        &[("outside", "host:8000"), ("c0", "192.0.2.77:7000")],
+    ),
+    // Nobody takes what comes from himself.
+    (
+        "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24
+ip netns add c0
+linkspan attach c0 --netns /run/netns/c0 --network n1
+nft 'table ip guard { chain gate { type nat hook prerouting priority -110; tcp dport 8000 dnat to 192.0.2.2:80; }; }'",
+        &[("outside", "host:8000")],
+    ),
+    // What comes again by way of a container is not masqueraded the second time.
+    (
+        "linkspan network create n0 --bridge-name br0 --subnet 10.88.0.0/24 --subnet fd88::/64
+linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --subnet fd88:1::/64 --gateway-mode isolated --no-masquerade
+ip netns add c0
+linkspan attach c0 --netns /run/netns/c0 --network n0
+ip netns add c1
+linkspan attach c1 --netns /run/netns/c1 --network n1 --network n0
+ip netns add c2
+linkspan attach c2 --netns /run/netns/c2 --network n1 --network n0
+nsenter --net=/run/netns/c2 sysctl -qw net.ipv6.conf.all.forwarding=1
+ip -n c0 route replace fd88:1::/64 via fd88::4 onlink dev eth0",
+        &[("c0", "[fd88:1::2]:80/tcp")],
     ),
 ];

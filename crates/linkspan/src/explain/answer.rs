@@ -156,6 +156,13 @@ pub enum Obstacle {
         /// The link.
         link: String,
     },
+    /// It is led back to the machine that sent it, which takes nothing that comes from itself.
+    BackToSource {
+        /// The link by which it leaves.
+        link: String,
+        /// The address of that machine.
+        address: IpAddr,
+    },
     /// It comes out elsewhere than where the address is that it has by then.
     Elsewhere {
         /// Where it comes out.
@@ -281,6 +288,9 @@ impl fmt::Display for Obstacle {
             }
             Self::Unaddressed { at, link } => {
                 write!(f, "link `{link}` of {at}, which has no address to ask for neighbours from")
+            }
+            Self::BackToSource { link, address } => {
+                write!(f, "{address} behind link `{link}`, which takes nothing from itself")
             }
             Self::Elsewhere { to } => write!(f, "its route, which leads elsewhere: {to}"),
             Self::AnswerFrom { address } => write!(f, "the asker, who does not know {address} that answers"),

@@ -146,6 +146,10 @@ impl<'a> Journey<'a> {
             return Ok(Some((Spot::Host, packet, Some(left))));
         }
         let Some(plugged) = self.leave_host(link, walked, frame)? else {
+            if onward.source() == onward.target() {
+                let (link, address) = (link.to_string(), onward.target());
+                return Err(Obstacle::BackToSource { link, address }.into());
+            }
             return self.is_answer(onward).map(|()| None);
         };
         let left = Frame { bridge: link, port: None, to: Holder::Endpoint(plugged) };
@@ -173,6 +177,7 @@ impl<'a> Journey<'a> {
     ) -> Result<(Walk, Exit), End> {
         let (machine, place) = (self.machine(spot)?, spot.place());
         let routed = machine.routed(&place);
+        let packet = if self.is_known(spot, packet) { packet.repeated() } else { packet };
         let walked = walk(&machine.rules, &packet, &routed);
         let stops = usize::from(matches!(walked.verdict(), Verdict::StoppedBy(_)));
         let last = walked.trace().len().saturating_sub(stops);
@@ -193,6 +198,13 @@ impl<'a> Journey<'a> {
             self.known.push(Known { spot, walked: walked.clone() });
         }
         Ok((walked, exit))
+    }
+
+    /// Whether a machine has seen the packet before, on its way through another.
+    fn is_known(&self, spot: Spot<'a>, packet: Packet) -> bool {
+        let mut seen =
+            self.known.iter().filter(|known| known.spot == spot).map(|known| known.walked.packet());
+        self.leg == Leg::Request && seen.any(|seen| seen.coming_as(&packet).repeated() == packet.repeated())
     }
 
     /// What a machine sends to itself goes by its loopback link, and nothing from a loopback address leaves it.

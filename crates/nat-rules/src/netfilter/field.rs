@@ -277,7 +277,7 @@ pub(crate) struct Sight<'a> {
     pub(crate) links: &'a BTreeMap<u32, String>,
 }
 
-/// `IP_CT_*` as bits, and `IPS_SEEN_REPLY`, `IPS_SRC_NAT`, `IPS_DST_NAT` of
+/// `IP_CT_*` as bits, and `IPS_SRC_NAT`, `IPS_DST_NAT`, `IPS_SRC_NAT_DONE`, `IPS_DST_NAT_DONE` of
 /// `linux/netfilter/nf_conntrack_common.h`.
 pub(super) mod ct {
     pub(crate) const INVALID: u32 = 1;
@@ -287,6 +287,8 @@ pub(super) mod ct {
     pub(crate) const UNTRACKED: u32 = 64;
     pub(crate) const HIDDEN: u32 = 16;
     pub(crate) const PUBLISHED: u32 = 32;
+    pub(crate) const SOURCE_DONE: u32 = 128;
+    pub(crate) const TARGET_DONE: u32 = 256;
 }
 
 impl Sight<'_> {
@@ -364,9 +366,11 @@ fn name(link: Link) -> Vec<Byte> {
 
 /// Of the bits, those of translation are known.
 fn status(stage: &Stage) -> Vec<Byte> {
-    let translated = [(stage.published, ct::PUBLISHED), (stage.hidden, ct::HIDDEN)];
-    let bits: u32 = translated.iter().filter(|(on, _)| *on).map(|(_, bit)| bit).sum();
-    let known = (ct::PUBLISHED | ct::HIDDEN).to_ne_bytes();
+    // What is translated says that this is decided as well: a connection never has one of these bits alone.
+    let published = if stage.published { ct::PUBLISHED | ct::TARGET_DONE } else { 0 };
+    let hidden = if stage.hidden { ct::HIDDEN | ct::SOURCE_DONE } else { 0 };
+    let bits = published | hidden;
+    let known = (ct::PUBLISHED | ct::HIDDEN | bits).to_ne_bytes();
     bits.to_ne_bytes().into_iter().zip(known).map(|(value, known)| Byte { value, known }).collect()
 }
 

@@ -51,7 +51,7 @@ impl<'a> Journey<'a> {
             carried,
             published: connection.published,
             hidden: connection.hidden,
-            asks_target: connection.state == State::New,
+            asks_target: connection.state == State::New && !connection.decided,
             trace: Vec::new(),
             stages: Vec::new(),
             doubt: None,
@@ -235,7 +235,8 @@ impl<'a> Journey<'a> {
 
     /// Through the hook where the source may be translated.
     fn hide(&mut self, at: At) -> Result<(), Verdict> {
-        let asks = self.packet.connection.state == State::New;
+        let Connection { state, decided, .. } = self.packet.connection;
+        let asks = state == State::New && !decided;
         let translation = self.see(at, BEFORE_SOURCE, asks)?;
         match translation {
             Some(Nat::Masquerade) => {
@@ -330,6 +331,7 @@ impl Packet {
             target: Some(self.source).filter(|_| hidden),
             published,
             hidden,
+            decided: true,
         };
         Self { source: target, target: source, carried, from: link, way: self.way, connection }
     }

@@ -76,6 +76,8 @@ pub(crate) struct Connection {
     pub(crate) published: bool,
     /// The source of the connection's first packet was translated.
     pub(crate) hidden: bool,
+    /// The first packet passed before, and what becomes of source and target was decided then.
+    pub(crate) decided: bool,
 }
 
 impl Packet {
@@ -126,6 +128,13 @@ impl Packet {
     #[must_use]
     pub fn in_state(self, state: State) -> Self {
         Self { connection: Connection { state, ..Connection::default() }, ..self }
+    }
+
+    /// The same where the host has let it pass before, and it comes again by way of another machine: it still begins its
+    /// connection, and its source and target are translated no more (`nf_nat_inet_fn` of `net/netfilter/nf_nat_core.c`).
+    #[must_use]
+    pub const fn repeated(self) -> Self {
+        Self { connection: Connection { decided: true, ..self.connection }, ..self }
     }
 
     /// Where it comes from.
