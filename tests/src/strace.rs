@@ -154,7 +154,6 @@ impl Stopped {
     }
 
     /// Lets it go on to its end, and returns what it said.
-    #[track_caller]
     pub(crate) fn goes_on(self) -> Result<Ran, String> {
         let ended = AtomicBool::new(false);
         let go_on = || {

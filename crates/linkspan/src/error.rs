@@ -62,8 +62,8 @@ pub enum Error {
         /// The containers; none where one that is being attached has no record yet.
         by: Vec<ContainerName>,
     },
-    /// Containers are on a network of which no file tells any more: what is on the host for it stays, and nobody knows
-    /// what should be.
+    /// Containers are on a network of which no file tells any more, so that nobody knows which rules there should be:
+    /// those that are there stay.
     #[error("no file tells of the network that is used by {}", Names(.by))]
     NetworkLost {
         /// The containers.

@@ -186,7 +186,12 @@ pub(crate) fn garbage(survey: Survey) -> Garbage {
 fn orphans(survey: &Survey) -> (Vec<IfName>, Vec<IfName>) {
     let named = survey.links.iter().filter_map(|(name, link)| Some((name.parse::<IfName>().ok()?, link)));
     let ours = named.filter(|(name, link)| mark::is_ours(survey.instance, *name, link));
-    let orphans = ours.filter(|(name, _)| !survey.recorded.contains(name));
+    // A bridge on no record is still that of a container which is on one.
+    let has_port = |name: &IfName| {
+        let mut ports = survey.recorded.iter().filter_map(|port| survey.links.get(port.as_str()));
+        ports.any(|port| port.master.as_deref() == Some(name.as_str()))
+    };
+    let orphans = ours.filter(|(name, _)| !survey.recorded.contains(name) && !has_port(name));
     let (ends, bridges): (Vec<_>, Vec<_>) = orphans.partition(|(_, link)| link.kind == LinkKind::Veth);
     let names = |links: Vec<(IfName, &Link)>| links.into_iter().map(|(name, _)| name).collect();
     (names(ends), names(bridges))

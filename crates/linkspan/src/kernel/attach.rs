@@ -126,6 +126,7 @@ impl Host {
     /// is held by whom.
     fn try_claim(&self, attempt: &Attempt<'_>) -> Result<Result<Claimed, (Claim, AttachmentId)>, Error> {
         let Attempt { wanted, networks, .. } = attempt;
+        let tried = self.try_ports(attempt);
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
         let id = attempt.id().map_or_else(|| self.moment().map(AttachmentId::at), Ok)?;
@@ -135,6 +136,7 @@ impl Host {
             Ok(freed) => freed,
             Err(held) => return Ok(Err(held)),
         };
+        tried?;
         let networks = networks.iter().map(DefinedNetwork::id).collect();
         let name = wanted.name().clone();
         let draft = AttachmentRecord { id, name, networks, leaving: false, attachment: None };
@@ -172,6 +174,11 @@ impl Host {
             true => self.choose_ports(attempt.wanted, claims),
             false => Ok(Vec::new()),
         }
+    }
+
+    /// Whether a program of the host has a port that is needed and asked for.
+    fn try_ports(&self, attempt: &Attempt<'_>) -> Result<(), Error> {
+        if attempt.needs_host_ports()? { self.try_asked_ports(attempt.wanted) } else { Ok(()) }
     }
 
     /// Those without a record whose claims are in the way; or the first claim of one that has a record.
@@ -222,8 +229,6 @@ impl Host {
         ports: &[HostPort],
     ) -> Result<Attachment, Error> {
         let id = record.value().id;
-        // No other container tries them meanwhile, and one that tries in vain for a while is in nobody's way.
-        self.try_asked_ports(attempt.wanted, ports)?;
         let (owner, name) = (owner(id), kept_as(attempt.wanted.name()));
         let lessee = Lessee::of(&owner).named(&name);
         let leased = attempt.addresses(|network, subnet, wanted| self.lease(lessee, network, subnet, wanted));
@@ -377,6 +382,7 @@ impl Host {
 
     /// The ports that would be claimed at this moment.
     fn look_for_ports(&self, attempt: &Attempt<'_>) -> Result<Vec<HostPort>, Error> {
+        let tried = self.try_ports(attempt);
         let mut ledger = self.run.claims();
         let claims = ledger.lock()?;
         let ports = self.ports_for(attempt, claims.state())?;
@@ -387,8 +393,7 @@ impl Host {
                 }
             }
         }
-        self.try_asked_ports(attempt.wanted, &ports)?;
-        Ok(ports)
+        tried.map(|()| ports)
     }
 }
 

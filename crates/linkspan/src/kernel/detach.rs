@@ -125,7 +125,7 @@ impl Host {
     ) -> Result<(), Error> {
         let (mut undone, mut idle) = (Undone::default(), Vec::new());
         for id in ids {
-            match self.run.take_attachment(&file(*id)) {
+            match self.run.take_confirmed(&file(*id)) {
                 Ok(Taken::Here(record)) => idle.push(record),
                 Ok(Taken::Busy | Taken::Absent) => at_work.push(*id),
                 Err(refused) => undone.note(Residue::Records { of: id.to_string() }, Err(refused.into())),

@@ -8,7 +8,7 @@ use crate::kernel::home::{Readable, file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{NetworkRecord, RulesPlan};
-use crate::{AttachmentId, Error, NetworkId, Residue, mark};
+use crate::{Attachment, AttachmentId, ContainerName, Error, NetworkId, Residue, mark};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::{FileName, Taken};
 use linkspan_veth_bridge::kernel::Links;
@@ -37,7 +37,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Records`] where leases, claims or definitions cannot be read, a record is of another version, or that of
-    /// a network which is defined and in use is damaged or gone; [`Error::NetworkLost`];
+    /// a network which is defined and in use is damaged or gone;
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::RunFolder`]. Nothing was removed then.
     pub fn gc(&self) -> Result<Collected, Error> {
         let alone = self.run.alone(&self.identity)?;
@@ -121,7 +121,7 @@ impl Host {
     fn release_all_dead(&self, garbage: &Garbage) -> Result<(), Error> {
         let mut records = Vec::new();
         for dead in &garbage.dead {
-            if let Taken::Here(record) = self.run.take_attachment(&file(dead.id))? {
+            if let Taken::Here(record) = self.run.take_confirmed(&file(dead.id))? {
                 records.push(record);
             }
         }
@@ -148,15 +148,19 @@ impl Host {
         for attachment in records.confirmed {
             dead.extend(self.is_dead(&attachment)?.then_some(attachment));
         }
+        let mut unheard_of = self.unheard_of()?;
+        let lives = |name: &ContainerName| dead.iter().all(|dead: &Attachment| dead.name != *name);
+        unheard_of.retain(|_, users| users.iter().any(lives));
+        let rules = if unheard_of.is_empty() { self.surplus()? } else { RulesPlan::None };
         Ok(Survey {
             instance: self.instance(),
             unfinished: self.unfinished()?,
             dead,
             attachments: records.attachments,
-            networks: records.networks.into_iter().chain(defined).collect(),
+            networks: records.networks.into_iter().chain(defined).chain(unheard_of.into_keys()).collect(),
             recorded: records.links,
             links: self.links(Links::snapshot)?.links,
-            rules: self.surplus()?,
+            rules,
             lessees: self.lessees()?,
             keeping: self.state.keeping()?,
             claimants: self.run.claims().lock()?.state().claimants().collect(),

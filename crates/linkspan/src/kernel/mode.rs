@@ -1,6 +1,5 @@
 //! Docker's modes: a namespace is prepared, put on its networks, and a program started in it.
 
-use crate::attachment::AttachmentRecord;
 use crate::kernel::detach::Detached;
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
@@ -120,7 +119,7 @@ impl Host {
     /// [`Error::OtherNamespace`] where it is not the same namespace, [`Error::NoSuchAttachment`].
     pub fn hand_over(&self, id: AttachmentId, netns: &NetNs) -> Result<Attachment, Error> {
         let _here = self.run.enter(&self.identity)?;
-        let record = self.run.attachments.wait_record::<AttachmentRecord>(&file(id))?;
+        let record = self.run.wait_attachment(&self.run.attachments, &file(id))?;
         let absent = || Error::NoSuchAttachment { wanted: id.to_string() };
         let mut record = record.ok_or_else(absent)?;
         let mut value = record.value().clone();

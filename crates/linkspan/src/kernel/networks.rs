@@ -55,7 +55,10 @@ impl Host {
         self.defining(|defining| {
             let (network, known) = match self.state.find(wanted.name())? {
                 Some(there) => (suits(&there).map(|()| there)?, Known::OnRecord),
-                None => (self.decide(wanted)?, Known::Undefined),
+                None => match self.up_by_name(wanted.name())? {
+                    Some(up) => (suits(&up).map(|()| up)?, Known::Undefined),
+                    None => (self.decide(wanted)?, Known::Undefined),
+                },
             };
             Ok(self.bring_up(defining, &network, known)?.map(|_| network))
         })

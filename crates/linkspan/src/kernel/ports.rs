@@ -51,16 +51,12 @@ impl Host {
         free.ok_or(Error::NoFreePort { protocol: wish.protocol() })
     }
 
-    /// Finds out by binding them for a moment whether a program of the host has one of the asked ports.
-    pub(crate) fn try_asked_ports(&self, wanted: &Container, chosen: &[HostPort]) -> Result<(), Error> {
-        let wishes = wanted.published().iter().zip(chosen);
-        let asked: Vec<_> =
-            wishes.filter(|(wish, _)| wish.host_port().is_some()).map(|(_, port)| port).collect();
-        if asked.is_empty() {
-            Ok(())
-        } else {
-            self.at_home(|| asked.into_iter().try_for_each(try_patiently))?
-        }
+    /// Finds out by binding them for a moment whether a program of the host has one of the asked ports. One that is
+    /// busy is waited for a little, so nothing is held meanwhile that others wait for.
+    pub(crate) fn try_asked_ports(&self, wanted: &Container) -> Result<(), Error> {
+        let asked = |wish: &Publish| wish.host_port().map(|port| of(wish, port));
+        let asked: Vec<_> = wanted.published().iter().filter_map(asked).collect();
+        if asked.is_empty() { Ok(()) } else { self.at_home(|| asked.iter().try_for_each(try_patiently))? }
     }
 
     /// Works in the host's namespace: here where the calling thread is in it, else on a thread that ends there.

@@ -11,27 +11,25 @@ use crate::attachment::AttachmentRecord;
 use crate::claims::Entry;
 use crate::kernel::attach::owner;
 use crate::kernel::damage::or_damage;
-use crate::kernel::home::{Readable, network_file, network_of};
+use crate::kernel::home::{network_file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
 use crate::reservation::Reservations;
-use crate::{Attachment, DefinedNetwork, NetworkId, NetworkName, Residue};
+use crate::{Attachment, ContainerName, DefinedNetwork, NetworkId, NetworkName, Residue};
 use ipnet::IpNet;
 use linkspan_ipam::{Leases, Wanted};
 use linkspan_records::Durability;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 impl Host {
     /// Rebuilds what is damaged, and says what that was. Nobody else may be at work.
     ///
     /// # Errors
-    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up;
-    /// [`Error::NetworkLost`].
+    /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up.
     pub(crate) fn rebuild(&self) -> Result<Vec<PathBuf>, Error> {
         let mut rebuilt = self.rebuild_definitions()?;
-        self.refuse_unknown()?;
         rebuilt.extend(self.rebuild_up()?);
         rebuilt.extend(self.rebuild_claims()?);
         rebuilt.extend(self.rebuild_leases()?);
@@ -103,18 +101,22 @@ impl Host {
     fn undefined(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let mut undefined = Vec::new();
         for network in self.readable_up()? {
-            if self.state.find(&network.name)?.is_none() {
+            let is_gone = self.state.find(&network.name)?.is_none();
+            // Somebody may have removed the network in between.
+            if is_gone && self.up_by_name(&network.name)?.is_some() {
                 undefined.push(network);
             }
         }
         Ok(undefined)
     }
 
-    /// The networks whose records say that they are up, but for damaged ones.
+    /// The networks whose records say that they are up, but for damaged ones and those that are on their way off.
     fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let mut networks = Vec::new();
         for name in self.run.up.names()? {
-            if let Ok(Some(record)) = self.run.up.peek_record::<NetworkRecord>(&name) {
+            if let Ok(Some(record)) = self.run.up.peek_record::<NetworkRecord>(&name)
+                && !record.leaving
+            {
                 networks.push(record.network);
             }
         }
@@ -153,16 +155,14 @@ impl Host {
     fn lost_networks(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let lost = self.run.lost()?;
         let defined = if lost.is_empty() { Vec::new() } else { self.state.all()? };
-        Ok(defined.into_iter().filter(|network| lost.contains(&network.id)).collect())
+        Ok(defined.into_iter().filter(|network| lost.contains_key(&network.id)).collect())
     }
 
     /// What is on the host of a network in use is wanted, though its record is gone.
     ///
     /// # Errors
-    /// [`Error::Records`] for a record that is gone and that [`rebuild`](Self::rebuild) would write anew;
-    /// [`Error::NetworkLost`] where its definition is gone too, and nothing tells of the network.
+    /// [`Error::Records`] for a record that is gone and that [`rebuild`](Self::rebuild) would write anew.
     pub(crate) fn refuse_loss(&self) -> Result<(), Error> {
-        self.refuse_unknown()?;
         match self.lost_networks()?.first() {
             Some(network) => {
                 let path = self.run.path_of_up(network.id);
@@ -172,22 +172,14 @@ impl Host {
         }
     }
 
-    /// Refuses where containers are on a network that neither a record nor a definition tells of.
-    fn refuse_unknown(&self) -> Result<(), Error> {
+    /// The networks that neither a record nor a definition tells of, and who is on them: what is on the host for them is
+    /// wanted, and on no record.
+    pub(crate) fn unheard_of(&self) -> Result<BTreeMap<NetworkId, Vec<ContainerName>>, Error> {
         let mut lost = self.run.lost()?;
-        if lost.is_empty() {
-            return Ok(());
+        if !lost.is_empty() {
+            self.state.all()?.iter().for_each(|network| drop(lost.remove(&network.id)));
         }
-        for network in self.state.all()? {
-            lost.remove(&network.id);
-        }
-        let is_on_it =
-            |attachment: &Attachment| attachment.endpoints.iter().any(|on| lost.contains(&on.network_id));
-        let users = self.attachments_of(Readable::Undamaged)?.into_iter().filter(is_on_it);
-        match lost.is_empty() {
-            true => Ok(()),
-            false => Err(Error::NetworkLost { by: users.map(|attachment| attachment.name).collect() }),
-        }
+        Ok(lost)
     }
 
     fn rebuild_claims(&self) -> Result<Option<PathBuf>, Error> {

@@ -29,8 +29,11 @@ impl Host {
     pub fn plan_reconcile(&self) -> Result<Reconciled, Error> {
         self.run.admits(&self.identity)?;
         self.refuse_damage()?;
-        let rules = self.rules.plan_reconcile(self.netns.as_fd(), &self.run.rules()?)?;
         let mut undone = Undone::default();
+        let rules = match self.knows_all_rules(&mut undone)? {
+            true => self.rules.plan_reconcile(self.netns.as_fd(), &self.run.rules()?)?,
+            false => RulesPlan::None,
+        };
         let missing = self.missing(&mut undone)?;
         Ok(told(rules, missing, undone))
     }
@@ -50,7 +53,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::Records`] where a record cannot be
-    /// read that nothing else tells of, and [`Error::NetworkLost`] where it is gone.
+    /// read that nothing else tells of.
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
         let (alone, ours) = self.run.alone_mending(&self.identity)?;
         let done = self.reconcile_alone(ours);
@@ -63,10 +66,23 @@ impl Host {
         let rebuilt = ours.into_iter().chain(self.rebuild()?);
         let rebuilt = rebuilt.chain(self.rebuild_reservations(&mut undone)?).collect();
         self.take_back_the_dead()?;
-        let rules = self.rules.reconcile(self.netns.as_fd(), &self.run.rules()?)?;
+        let rules = match self.knows_all_rules(&mut undone)? {
+            true => self.rules.reconcile(self.netns.as_fd(), &self.run.rules()?)?,
+            false => RulesPlan::None,
+        };
         let missing = self.missing(&mut undone)?;
         let performed = self.bring_back(missing, &mut undone);
         Ok(Reconciled { rebuilt, ..told(rules, performed, undone) })
+    }
+
+    /// Whether every rule that is wanted is on record; where one is not, none is changed, which is told.
+    fn knows_all_rules(&self, undone: &mut Undone) -> Result<bool, Error> {
+        let by: Vec<_> = self.unheard_of()?.into_values().flatten().collect();
+        if by.is_empty() {
+            return Ok(true);
+        }
+        undone.note(Residue::Missing { of: self.instance().to_string() }, Err(Error::NetworkLost { by }));
+        Ok(false)
     }
 
     /// Plans what is missing: of the bridges first, and of the containers as if those were there.

@@ -4,10 +4,10 @@ use crate::attachment::AttachmentRecord;
 use crate::kernel::damage::undamaged;
 use crate::kernel::home::{Run, network_file, network_of};
 use crate::plan::NetworkRecord;
-use crate::{AttachedEndpoint, Attachment, AttachmentId, Error, NetworkId};
+use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, NetworkId};
 use linkspan_net_types::IfName;
 use linkspan_records::{self as records, Document, FileName, Folder, Record, Taken};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What the records name.
@@ -34,11 +34,11 @@ impl Records {
 
     /// What a file says; one that is damaged is noted, with its path.
     fn read<T: Document>(&mut self, folder: &Folder, name: &FileName) -> Result<Option<T>, Error> {
-        self.noting(folder, name, folder.peek_record(name))
+        self.unless_damaged(folder, name, folder.peek_record(name))
     }
 
-    /// What was read of a file.
-    fn noting<T>(
+    /// What was read of a file, in the same way.
+    fn unless_damaged<T>(
         &mut self,
         folder: &Folder,
         name: &FileName,
@@ -58,8 +58,8 @@ impl Run {
     /// Reads the record of an attachment in this folder.
     ///
     /// # Errors
-    /// As for what is torn where an attachment that is confirmed lacks: its beginning was there before anything was
-    /// made, so what is left of the file would say that nothing was.
+    /// As for a torn file, where a record that is confirmed says no attachment: its first line was there before anything
+    /// was made, and by itself would say that nothing was.
     pub(crate) fn peek_attachment(
         &self,
         folder: &Folder,
@@ -70,7 +70,7 @@ impl Run {
     }
 
     /// Takes the record of an attachment that is confirmed, in the same way.
-    pub(crate) fn take_attachment(&self, name: &FileName) -> Result<Taken<AttachmentRecord>, records::Error> {
+    pub(crate) fn take_confirmed(&self, name: &FileName) -> Result<Taken<AttachmentRecord>, records::Error> {
         let taken = self.attachments.take_record(name)?;
         if let Taken::Here(record) = &taken {
             self.refuse_cut(&self.attachments, name, record.value())?;
@@ -99,27 +99,32 @@ impl Run {
     }
 
     /// The networks that attachments are on by their records, and that have no record themselves, readable or not.
-    pub(crate) fn lost(&self) -> Result<BTreeSet<NetworkId>, Error> {
-        let (in_use, on_record) = (self.networks_in_use()?, self.networks_on_record()?);
-        let mut lost = &in_use - &on_record;
+    pub(crate) fn lost(&self) -> Result<BTreeMap<NetworkId, Vec<ContainerName>>, Error> {
+        let (mut lost, on_record) = (self.networks_in_use()?, self.networks_on_record()?);
+        lost.retain(|network, _| !on_record.contains(network));
         if !lost.is_empty() {
             // Between the two looks, somebody may have detached the last one, and the network may have gone.
-            lost = &lost & &self.networks_in_use()?;
+            let in_use = self.networks_in_use()?;
+            lost.retain(|network, _| in_use.contains_key(network));
         }
         Ok(lost)
     }
 
-    /// The networks that attachments are on, or are to be; what is damaged says nothing.
-    fn networks_in_use(&self) -> Result<BTreeSet<NetworkId>, Error> {
-        let mut networks = BTreeSet::new();
+    /// The networks that attachments are on, or are to be, and which; what is damaged says nothing.
+    fn networks_in_use(&self) -> Result<BTreeMap<NetworkId, Vec<ContainerName>>, Error> {
+        let mut users = BTreeSet::new();
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
                 let record = undamaged(self.peek_attachment(folder, name))?;
                 let staying = record.filter(|record| !record.leaving).and_then(|record| record.attachment);
-                let endpoints = staying.iter().flat_map(|attachment| &attachment.endpoints);
-                networks.extend(endpoints.map(|endpoint| endpoint.network_id));
+                if let Some(Attachment { name, endpoints, .. }) = staying {
+                    let on = |endpoint: &AttachedEndpoint| (endpoint.network_id, name.clone());
+                    users.extend(endpoints.iter().map(on));
+                }
             }
         }
+        let mut networks = BTreeMap::<_, Vec<_>>::new();
+        users.into_iter().for_each(|(network, name)| networks.entry(network).or_default().push(name));
         Ok(networks)
     }
 
@@ -148,7 +153,7 @@ impl Run {
         for folder in [&self.warm, &self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
                 let read = self.peek_attachment(folder, name);
-                let Some(record) = records.noting(folder, name, read)? else { continue };
+                let Some(record) = records.unless_damaged(folder, name, read)? else { continue };
                 let confirmed = folder.path() == self.attachments.path();
                 records.confirmed.extend(record.attachment.clone().filter(|_| confirmed));
                 records.take_attachment(&record);

@@ -270,7 +270,7 @@ impl Host {
 
     /// Takes the record of an attachment, wherever it lies: who takes it away moves it from the one folder to the other.
     fn take_attachment(&self, id: AttachmentId) -> Result<Taken<AttachmentRecord>, Error> {
-        match self.run.take_attachment(&file(id))? {
+        match self.run.take_confirmed(&file(id))? {
             Taken::Absent => Ok(self.run.pending.take_record(&file(id))?),
             taken => Ok(taken),
         }

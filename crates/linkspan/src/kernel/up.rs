@@ -96,6 +96,10 @@ impl Host {
             return Ok(Turn::Busy(busy));
         }
         if let Some(record) = self.up_in_use(network, known)? {
+            if known == Known::Undefined {
+                // Its definition is gone, and the network is there.
+                self.state.define(&record.network)?;
+            }
             return self.make_network(&record).map(|()| Turn::Done(Before::Up));
         }
         // Programs that are missing are found out before there is anything to take back.
@@ -119,7 +123,7 @@ impl Host {
     /// by whoever finds that, and is not his to take down.
     fn up_in_use(&self, network: &DefinedNetwork, known: Known) -> Result<Option<NetworkRecord>, Error> {
         match self.up_record(network.id)? {
-            None if known == Known::OnRecord && self.run.lost()?.contains(&network.id) => {
+            None if known == Known::OnRecord && self.run.lost()?.contains_key(&network.id) => {
                 self.write_up(network).map(Some)
             }
             there => Ok(there),
@@ -249,7 +253,10 @@ impl Host {
             return Ok(());
         }
         let Some(alone) = self.run.try_lock_network(network.id)? else { return Ok(()) };
-        if self.has_users(network.id)? { Ok(()) } else { self.lower(&defining, alone, &network) }
+        match self.has_users(network.id)? || self.run.is_waited_on(network.id)? {
+            true => Ok(()),
+            false => self.lower(&defining, alone, &network),
+        }
     }
 
     /// Keeps a network up, where it is.
@@ -287,11 +294,14 @@ impl Host {
                 Turn::Busy(_) if !name.is_default_bridge() && self.is_closed(network.id)? => Err(absent()),
                 turn => Ok(turn),
             },
-            None if name.is_default_bridge() => {
-                let network = self.decide(&Network::bridge(name.clone()))?;
+            None => {
+                let network = match self.up_by_name(name)? {
+                    Some(up) => up,
+                    None if name.is_default_bridge() => self.decide(&Network::bridge(name.clone()))?,
+                    None => return Err(absent()),
+                };
                 self.bring_up(defining, &network, Known::Undefined)
             }
-            None => Err(absent()),
         })
     }
 
