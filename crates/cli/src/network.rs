@@ -1,7 +1,7 @@
 //! `linkspan network`.
 
 use crate::args::{NetworkCommand, NetworkCreate};
-use crate::fault::{Fault, note};
+use crate::fault::{Fault, note, stays};
 use crate::output::{self, Listed, Output};
 use crate::wish;
 use linkspan::{
@@ -143,9 +143,12 @@ fn remove(host: &Host, wanted: &[String], force: bool, out: Output) -> Result<()
         match remove_one(host, &name, force) {
             // Somebody else was faster.
             Err(Error::NoSuchNetwork { .. }) if force || was_there(&name) => removed.push(name),
-            done => done.map_or_else(|why| refused.push(why), |()| removed.push(name)),
+            Ok(()) => removed.push(name),
+            Err(why) => refused.push((name, why)),
         }
     }
+    let why = |(name, why)| if removed.is_empty() { why } else { stays(&name, why) };
+    let refused = refused.into_iter().map(why).collect();
     let lines: String = removed.iter().map(|name| format!("{name}\n")).collect();
     let reported = out.report(&lines, &removed);
     Fault::of_each(refused)?;
