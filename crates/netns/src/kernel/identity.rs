@@ -1,5 +1,6 @@
 //! Which namespace it is, and whether it is one.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -43,8 +44,8 @@ pub(super) fn cookie_of(socket: &impl AsFd) -> Result<Cookie, Error> {
 }
 
 /// Tells whether the file is a namespace, of whatever kind.
-pub(super) fn is_namespace(fd: BorrowedFd<'_>) -> bool {
-    fstatfs(fd).is_ok_and(|statfs| statfs.filesystem_type() == NSFS_MAGIC)
+pub(super) fn is_namespace(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(fstatfs(fd)?.filesystem_type() == NSFS_MAGIC)
 }
 
 /// Tells whether two files are one namespace. Both are alive while this looks, so the inode decides.

@@ -257,9 +257,7 @@ impl NetNs {
     }
 
     fn identify(fd: OwnedFd, place: Option<Place>) -> Result<Self, Error> {
-        if !identity::is_namespace(fd.as_fd()) {
-            return Err(Error::NotANetNs { path: procfs::name_of(fd.as_fd()) });
-        }
+        refuse_others(fd.as_fd())?;
         let (cookie, route) = if identity::is_at(fd.as_fd(), Path::new(procfs::THREAD_NETNS)) {
             (identity::cookie_here()?, Mutex::default())
         } else {
@@ -340,6 +338,15 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::Open { path: path.into(), source })
 }
 
+/// Refuses a file that is no namespace; one that cannot be looked at may well be one.
+fn refuse_others(file: BorrowedFd<'_>) -> Result<(), Error> {
+    match identity::is_namespace(file) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::NotANetNs { path: procfs::name_of(file) }),
+        Err(source) => Err(Error::Open { path: procfs::name_of(file), source }),
+    }
+}
+
 /// Opens a file that is a namespace, of whatever kind.
 ///
 /// Anything else is looked at and not opened: that would wait for the other end of a pipe, rewind a tape, or set a
@@ -350,8 +357,6 @@ fn open_file(path: &Path) -> Result<OwnedFd, Error> {
         opened.map(OwnedFd::from).map_err(|source: io::Error| Error::Open { path: path.into(), source })
     };
     let found = open(path, O_PATH)?;
-    if !identity::is_namespace(found.as_fd()) {
-        return Err(Error::NotANetNs { path: procfs::name_of(found.as_fd()) });
-    }
+    refuse_others(found.as_fd())?;
     open(&procfs::path_of(found.as_fd()), 0)
 }

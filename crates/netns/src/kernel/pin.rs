@@ -62,7 +62,7 @@ pub(super) fn unpin(path: &Path) -> Result<(), Error> {
 
 fn is_mounted(path: &Path) -> io::Result<bool> {
     match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(fd) => Ok(identity::is_namespace(fd.as_fd())),
+        Ok(fd) => identity::is_namespace(fd.as_fd()),
         Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
