@@ -77,9 +77,10 @@ impl Host {
         let around = Surroundings {
             others: self.state.all()?,
             on_link: on_link(&self.links(Links::snapshot)?),
-            nameservers: std::fs::read_to_string(RESOLV_CONF)
-                .map(|text| nameservers(&text))
-                .unwrap_or_default(),
+            nameservers: match read(RESOLV_CONF) {
+                Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
+                text => nameservers(&text?),
+            },
             machine_id: if wanted.needs_machine_id() { machine_id()? } else { Vec::new() },
         };
         decide(wanted, id, self.default_link(), &around)

@@ -88,18 +88,39 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn read(&mut self, home: &Home) -> Result<(Forwarding, BridgeNetfilter), Error> {
-        let mut values = self.values();
-        if values.contains(&None) {
+        let [v4, v6, iptables, ip6tables] = match self.values() {
+            Ok(values) if !values.contains(&None) => values,
             // Never opened, not there, or closed by the kernel because its module was taken out since.
-            self.held = home.run(|| NAMES.map(|name| File::open(Path::new(ALL).join(name)).ok()))?;
-            values = self.values();
-        }
-        let [v4, v6, iptables, ip6tables] = values;
+            _ => {
+                self.held = home.run(opened)??;
+                self.values()?
+            }
+        };
         Ok((Forwarding { v4: v4.unwrap_or_default(), v6 }, BridgeNetfilter { iptables, ip6tables }))
     }
 
-    fn values(&self) -> [Option<bool>; 4] {
-        self.held.each_ref().map(|file| file.as_ref().and_then(|file| is_on(file).ok()))
+    fn values(&self) -> Result<[Option<bool>; 4], Error> {
+        let mut values = [None; 4];
+        for ((value, held), name) in values.iter_mut().zip(&self.held).zip(NAMES) {
+            *value = held.as_ref().map_or(Ok(None), |file| where_there(name, is_on(file)))?;
+        }
+        Ok(values)
+    }
+}
+
+fn opened() -> Result<[Option<File>; 4], Error> {
+    let mut held = [const { None }; 4];
+    for (file, name) in held.iter_mut().zip(NAMES) {
+        *file = where_there(name, File::open(Path::new(ALL).join(name)))?;
+    }
+    Ok(held)
+}
+
+/// What came of a setting below `/proc/sys/net`; `None` where the kernel does not have it.
+pub(super) fn where_there<T>(name: &str, done: io::Result<T>) -> Result<Option<T>, Error> {
+    match done {
+        Err(refused) if refused.kind() == io::ErrorKind::NotFound => Ok(None),
+        done => done.map(Some).map_err(|source| Error::Setting { path: Path::new(ALL).join(name), source }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading all that decides where packets go.
 
-use super::home::Home;
+use super::home::{Home, where_there};
 use super::observe::{ask, unread};
 use super::{read, uapi};
 use crate::Error;
@@ -220,20 +220,23 @@ fn is_condition(attribute: &Attribute<'_>) -> bool {
 /// What has no message of its own is read as a file; what the kernel does not have is off.
 fn settings(home: &Home) -> Result<Settings, Error> {
     let read = |name: &str| {
-        let text = std::fs::read_to_string(Path::new("/proc/sys/net").join(name)).unwrap_or_default();
-        text.trim().parse::<u32>().unwrap_or_default()
+        let text = std::fs::read_to_string(Path::new("/proc/sys/net").join(name));
+        let text = where_there(name, text)?.unwrap_or_default();
+        Ok::<_, Error>(text.trim().parse::<u32>().unwrap_or_default())
     };
-    home.run(|| Settings {
-        forwarding_v4: read("ipv4/ip_forward") != 0,
-        forwarding_v6: read("ipv6/conf/all/forwarding") != 0,
-        rp_filter: read("ipv4/conf/all/rp_filter"),
-        accept_local: read("ipv4/conf/all/accept_local") != 0,
-        route_localnet: read("ipv4/conf/all/route_localnet") != 0,
-        calls_netfilter: CallsNetfilter {
-            v4: read("bridge/bridge-nf-call-iptables") != 0,
-            v6: read("bridge/bridge-nf-call-ip6tables") != 0,
-        },
-    })
+    home.run(|| {
+        Ok(Settings {
+            forwarding_v4: read("ipv4/ip_forward")? != 0,
+            forwarding_v6: read("ipv6/conf/all/forwarding")? != 0,
+            rp_filter: read("ipv4/conf/all/rp_filter")?,
+            accept_local: read("ipv4/conf/all/accept_local")? != 0,
+            route_localnet: read("ipv4/conf/all/route_localnet")? != 0,
+            calls_netfilter: CallsNetfilter {
+                v4: read("bridge/bridge-nf-call-iptables")? != 0,
+                v6: read("bridge/bridge-nf-call-ip6tables")? != 0,
+            },
+        })
+    })?
 }
 
 #[cfg(test)]
