@@ -115,7 +115,13 @@ impl Iptables {
     }
 
     fn is_on_nftables(&self, family: Family) -> Result<bool, Error> {
-        Ok(self.run(family.saves(), &["-V"], "")?.contains(NFTABLES))
+        let program = family.saves();
+        let said = self.run(program, &["-V"], "")?;
+        // It always says which version it is, and does not heed whether that was written.
+        match said.is_empty() {
+            true => Err(Error::Run { program, source: io::ErrorKind::UnexpectedEof.into() }),
+            false => Ok(said.contains(NFTABLES)),
+        }
     }
 
     /// How many rules of a family nftables has, which the programs of that variant write to.
@@ -162,7 +168,7 @@ impl Iptables {
 
     fn run(&self, program: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
         let output = self.inside(|| {
-            if program == Family::V6.saves() && !has_ipv6() {
+            if program == Family::V6.saves() && !has_ipv6()? {
                 return Err(io::ErrorKind::NotFound.into());
             }
             run(program, arguments, input)
@@ -208,8 +214,8 @@ impl Family {
 }
 
 /// Whether the kernel has IPv6.
-fn has_ipv6() -> bool {
-    fs::exists("/proc/thread-self/net/if_inet6").unwrap_or(false)
+fn has_ipv6() -> io::Result<bool> {
+    fs::exists("/proc/thread-self/net/if_inet6")
 }
 
 /// Runs a program whose input and output are files in memory: no pipe can fill up, and nothing has to be
@@ -218,10 +224,15 @@ fn run(program: &str, arguments: &[&str], input: &str) -> io::Result<Output> {
     let (mut stdin, mut stdout, mut stderr) = (memory()?, memory()?, memory()?);
     stdin.write_all(input.as_bytes())?;
     stdin.rewind()?;
+    let mut taken = stdin.try_clone()?;
     let mut command = Command::new(program);
     command.args(arguments).env("LC_ALL", "C");
     command.stdin(stdin).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
     let status = command.spawn()?.wait()?;
+    if status.success() && usize::try_from(taken.stream_position()?).is_ok_and(|taken| taken < input.len()) {
+        // It takes a failure to read for the end of its input, and says that all went well.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(Output { status, stdout: whole(&mut stdout)?, stderr: whole(&mut stderr)? })
 }
 
