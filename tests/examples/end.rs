@@ -29,7 +29,10 @@ fn end(name: &str, pin: &str) -> Result<(), Error> {
     let host = Host::builder().firewall(firewall).open()?;
     match (attached(&host, name)?, pinned(pin)?) {
         (Some(id), Some(netns)) => host.detach_and_end(id, netns).map(drop),
-        (Some(id), None) => host.detach(id).map(drop),
+        (Some(id), None) => {
+            host.detach(id)?;
+            Ok(NetNs::unpin(pin)?)
+        }
         // Someone began before, and what he did not come to is left.
         (None, _) => {
             host.repair()?;
@@ -49,7 +52,11 @@ fn pinned(pin: &str) -> Result<Option<NetNs>, Error> {
     match fs::exists(pin) {
         Ok(false) => Ok(None),
         // Also where it cannot be said, which opening it tells of.
-        _ => Ok(Some(NetNs::open(pin)?)),
+        _ => match NetNs::open(pin) {
+            // The file of a pin that someone began to remove.
+            Err(linkspan_netns::Error::NotANetNs { .. }) => Ok(None),
+            opened => Ok(Some(opened?)),
+        },
     }
 }
 

@@ -1,8 +1,7 @@
 //! A host with namespaces to attach, and what can happen to it.
 
-use crate::program::{Ran, run, tool};
+use crate::program::{PATIENCE, Ran, run, tool};
 use crate::snapshot::Snapshot;
-use crate::traffic::PATIENCE;
 use crate::world::{Case, World};
 use linkspan::{Firewall, NetNs, NetworkId};
 use std::fs;

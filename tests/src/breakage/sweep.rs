@@ -101,7 +101,8 @@ impl Share {
             println!("{wrong}");
             tally.lock().unwrap().wrong.push(wrong);
         };
-        for way in self.ways().filter(|way| way.is_told_with(firewall)) {
+        let tried = |way: &Way| way.is_told_with(firewall) && way.is_of(self.operation.line);
+        for way in self.ways().filter(tried) {
             for nth in 1.. {
                 // A world is left before another one is entered.
                 let ready = match bench.take() {
