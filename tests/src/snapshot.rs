@@ -192,7 +192,8 @@ fn change(before: &Lines, later: &Lines) -> Option<String> {
 }
 
 /// A line of ip(8) without what a link that nobody changes has another value of at the next look: its timers,
-/// its carrier, whether an address is still asked for, and what a bridge remembers of ports that it had.
+/// its carrier, whether an address is still asked for, how long it stays, and what a bridge remembers of ports that it
+/// had.
 fn steady(line: &str) -> String {
     let varies =
         |word: &str| word.ends_with("_timer") || ["state", "tso_max_size", "tso_max_segs"].contains(&word);
@@ -202,6 +203,9 @@ fn steady(line: &str) -> String {
         match word {
             word if varies(word) => drop(words.next()),
             "linkdown" | "tentative" => {}
+            left if left.strip_suffix("sec").is_some_and(|seconds| seconds.parse::<u64>().is_ok()) => {
+                kept.push("SECONDS".to_owned());
+            }
             flags if flags.starts_with('<') => {
                 kept.push(flags.replace(",LOWER_UP", "").replace("NO-CARRIER,", ""));
             }
