@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The network namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
 /// The settings of that namespace.
-const ALL: &str = "/proc/sys/net";
+pub(super) const ALL: &str = "/proc/sys/net";
 const FORWARDING_V4: &str = "ipv4/ip_forward";
 const FORWARDING_V6: &str = "ipv6/conf/all/forwarding";
 const NAMES: [&str; 4] =

@@ -1,6 +1,6 @@
 //! Reading all that decides where packets go.
 
-use super::home::{Home, where_there};
+use super::home::{ALL, Home, where_there};
 use super::observe::{ask, unread};
 use super::{read, uapi};
 use crate::Error;
@@ -220,7 +220,7 @@ fn is_condition(attribute: &Attribute<'_>) -> bool {
 /// What has no message of its own is read as a file; what the kernel does not have is off.
 fn settings(home: &Home) -> Result<Settings, Error> {
     let read = |name: &str| {
-        let text = std::fs::read_to_string(Path::new("/proc/sys/net").join(name));
+        let text = std::fs::read_to_string(Path::new(ALL).join(name));
         let text = where_there(name, text)?.unwrap_or_default();
         Ok::<_, Error>(text.trim().parse::<u32>().unwrap_or_default())
     };
