@@ -1,12 +1,12 @@
 //! `linkspan attach`, `detach`, `ps`, `inspect` and `port`.
 
 use crate::args::{Attach, EndpointArgs, Joined, NamespaceArgs};
-use crate::fault::{Fault, chain, note};
+use crate::fault::{Fault, chain, note, stayed};
 use crate::network;
 use crate::output::{self, Output};
 use crate::recovery::left_over;
 use crate::wish;
-use linkspan::{Addresses, Attachment, Detached, Error, Host, Left, NetNs, NetworkName, Residue};
+use linkspan::{Addresses, Attachment, Detached, Error, Host, NetNs, NetworkName};
 
 pub(crate) fn attach(host: &Host, wanted: &Attach, out: Output) -> Result<(), Fault> {
     let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
@@ -78,7 +78,7 @@ pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: 
         Fault::of_each(damaged.into_iter().map(|(_, damaged)| damaged).collect())?;
         return report(&attachments, out);
     }
-    let mut left: Vec<_> = damaged.into_iter().map(|(of, damaged)| stayed(of, damaged)).collect();
+    let mut left: Vec<_> = damaged.into_iter().map(|(of, damaged)| stayed(&of, damaged)).collect();
     match host.detach_all_with(&attachments.iter().map(Attachment::id).collect::<Vec<_>>(), addresses) {
         Err(Error::LeftBehind { left: more, refused: None }) => left.extend(more),
         done => done?,
@@ -89,11 +89,6 @@ pub(crate) fn detach(host: &Host, wanted: &[String], addresses: Addresses, out: 
     let reported = report(&attachments, out);
     left_over(left)?;
     reported
-}
-
-/// That a container is left as it is, whose record cannot be read.
-fn stayed(of: &str, damaged: Error) -> Left {
-    Left { what: Residue::Records { of: of.to_owned() }, source: Box::new(damaged) }
 }
 
 fn report(detached: &[Attachment], out: Output) -> Result<(), Fault> {

@@ -139,11 +139,13 @@ pub(crate) fn of_clap(error: &clap::Error) -> Fault {
 pub(crate) fn stays(of: &impl fmt::Display, refused: Error) -> Error {
     match refused {
         Error::LeftBehind { .. } => refused,
-        refused => {
-            let left = Left { what: Residue::Records { of: of.to_string() }, source: Box::new(refused) };
-            Error::LeftBehind { left: vec![left], refused: None }
-        }
+        refused => Error::LeftBehind { left: vec![stayed(of, refused)], refused: None },
     }
+}
+
+/// That a container or network is left as it is.
+pub(crate) fn stayed(of: &impl fmt::Display, refused: Error) -> Left {
+    Left { what: Residue::Records { of: of.to_string() }, source: Box::new(refused) }
 }
 
 /// Tells what was changed of the host at large.

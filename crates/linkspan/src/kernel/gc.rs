@@ -141,14 +141,13 @@ impl Host {
 
     /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not.
     fn survey(&self) -> Result<Survey, Error> {
-        self.refuse_loss()?;
+        let mut unheard_of = self.unheard_of()?;
         let defined = self.state.all()?.into_iter().map(|network| network.id).collect();
         let records = self.run.survey(&defined)?;
         let mut dead = Vec::new();
         for attachment in records.confirmed {
             dead.extend(self.is_dead(&attachment)?.then_some(attachment));
         }
-        let mut unheard_of = self.unheard_of()?;
         let lives = |name: &ContainerName| dead.iter().all(|dead: &Attachment| dead.name != *name);
         unheard_of.retain(|_, users| users.iter().any(lives));
         let rules = if unheard_of.is_empty() { self.surplus()? } else { RulesPlan::None };

@@ -10,6 +10,9 @@ use linkspan_records::{self as records, Document, FileName, Folder, Record, Take
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// Who is on each of some networks.
+pub(crate) type UsersOfNetworks = BTreeMap<NetworkId, Vec<ContainerName>>;
+
 /// What the records name.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
@@ -99,7 +102,7 @@ impl Run {
     }
 
     /// The networks that attachments are on by their records, and that have no record themselves, readable or not.
-    pub(crate) fn lost(&self) -> Result<BTreeMap<NetworkId, Vec<ContainerName>>, Error> {
+    pub(crate) fn lost(&self) -> Result<UsersOfNetworks, Error> {
         let (mut lost, on_record) = (self.networks_in_use()?, self.networks_on_record()?);
         lost.retain(|network, _| !on_record.contains(network));
         if !lost.is_empty() {
@@ -111,7 +114,7 @@ impl Run {
     }
 
     /// The networks that attachments are on, or are to be, and which; what is damaged says nothing.
-    fn networks_in_use(&self) -> Result<BTreeMap<NetworkId, Vec<ContainerName>>, Error> {
+    fn networks_in_use(&self) -> Result<UsersOfNetworks, Error> {
         let mut users = BTreeSet::new();
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
