@@ -387,6 +387,24 @@ fn reconcile_writes_anew_what_was_removed_of_who_has_what() {
 }
 
 #[test]
+fn a_network_whose_definition_is_gone_is_there_and_can_be_removed() {
+    in_private(|| {
+        let scene = Scene::new();
+        let world = &scene.world;
+        fs::remove_file(&scene.files()[5]).unwrap();
+        assert!(world.linkspan("network ls").ok().contains("10.88.0.0/24"));
+        let ran = world.linkspan("network create web");
+        assert!(ran.code() == Some(1) && ran.err.contains("web"), "{ran}");
+        let ran = world.linkspan("network rm web");
+        assert!(ran.code() == Some(1) && ran.err.contains("in use by `a`"), "{ran}");
+        assert_eq!(world.linkspan("network release web 10.88.0.3").ok(), "10.88.0.3\n");
+        world.linkspan("network rm --force web").ok();
+        assert!(!tool("ip link show").contains("ls-"));
+        assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+    });
+}
+
+#[test]
 fn what_only_a_damaged_file_tells_is_removed_when_it_is_said() {
     in_private(|| {
         let Scene { world, attachment, .. } = &Scene::new();

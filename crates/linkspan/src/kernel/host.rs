@@ -196,12 +196,25 @@ impl Host {
         self.settings.firewall
     }
 
-    /// The networks on record, by name.
+    /// The networks on record, by name: those that are defined, and those that are up though their definition is gone.
     ///
     /// # Errors
-    /// [`Error::Records`].
+    /// [`Error::Records`], [`Error::RunFolder`].
     pub fn networks(&self) -> Result<Vec<DefinedNetwork>, Error> {
-        self.state.all()
+        let mut all = self.state.all()?;
+        if self.run.admits(&self.identity)? {
+            all.extend(self.undefined()?);
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// The network of this name as it is defined, or as it is up where its definition is gone.
+    pub(crate) fn network(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
+        match self.state.find(name)? {
+            None => self.up_by_name(name),
+            defined => Ok(defined),
+        }
     }
 
     /// The attachments on record, by name. One that is being made or taken away is not among them.

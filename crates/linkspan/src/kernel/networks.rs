@@ -75,7 +75,7 @@ impl Host {
             false => NetworkId::at(self.moment()?, name.as_str()),
         };
         let around = Surroundings {
-            others: self.state.all()?,
+            others: self.networks()?,
             on_link: on_link(&self.links(Links::snapshot)?),
             nameservers: match read(RESOLV_CONF) {
                 Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -94,7 +94,7 @@ impl Host {
 
     /// The networks of the endpoints as they are on record; the default one can always be had.
     pub(crate) fn definitions(&self, wanted: &Container) -> Result<Vec<DefinedNetwork>, Error> {
-        let of = |name: &NetworkName| match self.state.find(name)? {
+        let of = |name: &NetworkName| match self.network(name)? {
             Some(there) => Ok(there),
             None if name.is_default_bridge() => self.decide(&Network::bridge(name.clone())),
             None => Err(Error::NoSuchNetwork { name: name.clone() }),
@@ -107,7 +107,7 @@ impl Host {
     /// # Errors
     /// As [`create_network`](Self::create_network).
     pub fn plan_create_network(&self, wanted: &Network) -> Result<NetworkPlan, Error> {
-        if let Some(there) = self.state.find(wanted.name())? {
+        if let Some(there) = self.network(wanted.name())? {
             return Err(Error::NetworkExists { name: there.name });
         }
         self.plan_network(&self.decide(wanted)?)

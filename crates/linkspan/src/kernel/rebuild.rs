@@ -13,14 +13,15 @@ use crate::kernel::attach::owner;
 use crate::kernel::damage::or_damage;
 use crate::kernel::home::{network_file, network_of};
 use crate::kernel::host::Host;
+use crate::kernel::records::UsersOfNetworks;
 use crate::kernel::undone::Undone;
 use crate::plan::NetworkRecord;
 use crate::reservation::Reservations;
-use crate::{Attachment, ContainerName, DefinedNetwork, NetworkId, NetworkName, Residue};
+use crate::{Attachment, DefinedNetwork, NetworkId, NetworkName, Residue};
 use ipnet::IpNet;
 use linkspan_ipam::{Leases, Wanted};
 use linkspan_records::Durability;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 impl Host {
@@ -49,7 +50,7 @@ impl Host {
         for name in self.run.up.names()? {
             self.run.up.peek_record::<NetworkRecord>(&name)?;
         }
-        self.refuse_loss()?;
+        drop(self.unheard_of()?);
         drop(self.run.claims().lock()?);
         for network in self.networks_with_leases()? {
             self.run.book(network).len()?;
@@ -98,7 +99,7 @@ impl Host {
     }
 
     /// The networks that are up, and whose definition is gone.
-    fn undefined(&self) -> Result<Vec<DefinedNetwork>, Error> {
+    pub(crate) fn undefined(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let mut undefined = Vec::new();
         for network in self.readable_up()? {
             let is_gone = self.state.find(&network.name)?.is_none();
@@ -137,7 +138,7 @@ impl Host {
             self.write_up(&network.ok_or(Error::Records(damage))?)?;
             rebuilt.push(self.run.up.path().join(name.as_str()));
         }
-        for network in self.lost_networks()? {
+        for network in self.lost()?.0 {
             self.write_up(&network)?;
             rebuilt.push(self.run.path_of_up(network.id));
         }
@@ -151,35 +152,29 @@ impl Host {
         Ok(record)
     }
 
-    /// The networks that are defined and in use, and of which no record says that they are up.
-    fn lost_networks(&self) -> Result<Vec<DefinedNetwork>, Error> {
-        let lost = self.run.lost()?;
-        let defined = if lost.is_empty() { Vec::new() } else { self.state.all()? };
-        Ok(defined.into_iter().filter(|network| lost.contains_key(&network.id)).collect())
-    }
-
-    /// What is on the host of a network in use is wanted, though its record is gone.
+    /// The networks that neither a record nor a definition tells of, and who is on them: what is on the host for them is
+    /// wanted, and on no record.
     ///
     /// # Errors
     /// [`Error::Records`] for a record that is gone and that [`rebuild`](Self::rebuild) would write anew.
-    pub(crate) fn refuse_loss(&self) -> Result<(), Error> {
-        match self.lost_networks()?.first() {
+    pub(crate) fn unheard_of(&self) -> Result<UsersOfNetworks, Error> {
+        let (defined, unheard_of) = self.lost()?;
+        match defined.first() {
             Some(network) => {
                 let path = self.run.path_of_up(network.id);
                 Err(linkspan_records::Error::Torn { path }.into())
             }
-            None => Ok(()),
+            None => Ok(unheard_of),
         }
     }
 
-    /// The networks that neither a record nor a definition tells of, and who is on them: what is on the host for them is
-    /// wanted, and on no record.
-    pub(crate) fn unheard_of(&self) -> Result<BTreeMap<NetworkId, Vec<ContainerName>>, Error> {
-        let mut lost = self.run.lost()?;
-        if !lost.is_empty() {
-            self.state.all()?.iter().for_each(|network| drop(lost.remove(&network.id)));
-        }
-        Ok(lost)
+    /// The networks that somebody is on, and of which no record says that they are up: those that are defined, and the
+    /// others with who is on them.
+    fn lost(&self) -> Result<(Vec<DefinedNetwork>, UsersOfNetworks), Error> {
+        let mut unheard_of = self.run.lost()?;
+        let mut defined = if unheard_of.is_empty() { Vec::new() } else { self.state.all()? };
+        defined.retain(|network| unheard_of.remove(&network.id).is_some());
+        Ok((defined, unheard_of))
     }
 
     fn rebuild_claims(&self) -> Result<Option<PathBuf>, Error> {

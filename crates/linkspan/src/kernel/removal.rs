@@ -73,7 +73,8 @@ impl Host {
 
     /// Whether there is such a network, be it readable or half removed.
     fn is_known(&self, name: &NetworkName) -> Result<bool, Error> {
-        Ok(!matches!(self.state.find(name), Ok(None)) || self.is_being_removed(name)?)
+        let is_defined = !matches!(self.state.find(name), Ok(None));
+        Ok(is_defined || self.up_by_name(name)?.is_some() || self.is_being_removed(name)?)
     }
 
     /// Whether somebody began to remove the network, and did not come to the end of it.
@@ -95,7 +96,7 @@ impl Host {
     fn refuse_unusable(&self, name: &NetworkName) -> Result<(), Error> {
         drop(self.state.try_lock()?);
         drop(self.run.claims().lock()?);
-        let Some(DefinedNetwork { id, .. }) = undamaged(self.state.find(name))? else { return Ok(()) };
+        let Some(DefinedNetwork { id, .. }) = undamaged(self.network(name))? else { return Ok(()) };
         drop(self.run.try_lock_network(id)?);
         for folder in [&self.run.pending, &self.run.up] {
             folder.peek_record::<NetworkRecord>(&network_file(id))?;
@@ -117,7 +118,7 @@ impl Host {
         name: &NetworkName,
         removal: Removal,
     ) -> Result<Turn<()>, Error> {
-        let there = match or_damage(self.state.find(name))? {
+        let there = match or_damage(self.network(name))? {
             Ok(there) => there,
             Err(_) => match self.take_name_off(name, removal)? {
                 Some(up) => Some(up),

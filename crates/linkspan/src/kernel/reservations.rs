@@ -72,7 +72,7 @@ impl Host {
     }
 
     fn defined(&self, network: &NetworkName) -> Result<DefinedNetwork, Error> {
-        self.state.find(network)?.ok_or_else(|| Error::NoSuchNetwork { name: network.clone() })
+        self.network(network)?.ok_or_else(|| Error::NoSuchNetwork { name: network.clone() })
     }
 
     /// Keeps the addresses of these containers, of all or, where it is refused, of none. Their records are locked, so
