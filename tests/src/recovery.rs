@@ -382,6 +382,28 @@ fn a_network_in_use_whose_record_is_gone_stays_and_reconcile_writes_it_anew() {
 }
 
 #[test]
+fn who_comes_elsewhere_leaves_the_rules_of_a_network_whose_record_is_gone() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let _other = NetNs::create("/run/netns/other").unwrap();
+            let come_and_go = || {
+                world.linkspan("attach other --netns /run/netns/other -p 8000:80").ok();
+                world.linkspan("detach other").ok();
+            };
+            come_and_go();
+            let (living, path) = with_a_lost_network(world);
+            let before = Snapshot::take();
+            come_and_go();
+            before.assert_unchanged("attach and detach elsewhere");
+            assert_eq!(world.linkspan("reconcile").ok(), format!("rebuild {path}\n"));
+            world.linkspan("network rm --force web").ok();
+            vanish("living", living);
+            NetNs::unpin("/run/netns/other").unwrap();
+        });
+    });
+}
+
+#[test]
 fn a_network_in_use_of_which_no_file_tells_stays_until_its_containers_are_detached() {
     in_private(|| {
         with_each_firewall(|world| {

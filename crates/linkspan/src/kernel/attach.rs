@@ -376,7 +376,7 @@ impl Host {
         let attachment = attempt.asked(self.instance(), id, &ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
         let change = change.publish_all(attachment.rules()?);
-        let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
+        let rules = self.rules.plan(self.netns.as_fd(), &change, || self.wanted_rules())?;
         Ok(Plan { networks: plans, attachment, links, rules, spent: Spent::default() })
     }
 

@@ -10,7 +10,7 @@ use linkspan_nat_rules::{Change, Instance, Ruleset};
 use linkspan_netns::Cookie;
 use linkspan_records::{Access, Document, Durability, FileName, Folder, Ledger, Lock};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -340,24 +340,42 @@ impl Run {
 
     /// All rules that these records want.
     pub(crate) fn rules_of(&self, which: Readable) -> Result<Ruleset, Error> {
+        Ok(Ruleset::new().after(&self.wanted(which)?.change)?)
+    }
+
+    /// What makes all rules that these records want.
+    pub(crate) fn wanted(&self, which: Readable) -> Result<WantedRules, Error> {
         let mut change = Change::new();
+        let (mut on_record, mut used) = (BTreeSet::new(), BTreeSet::new());
         // In the order in which a record could slip away from the reader: it is rather seen twice than not at all.
         for folder in [&self.pending, &self.up, &self.pending] {
             for name in folder.names()?.iter().filter(|name| name.as_str().starts_with(NETWORK)) {
-                let record = which.of(folder.peek_record::<NetworkRecord>(name))?;
-                change =
-                    record.filter(|r| !r.leaving).into_iter().fold(change, |c, r| c.add_network(r.rules));
+                let Some(record) = which.of(folder.peek_record::<NetworkRecord>(name))? else { continue };
+                on_record.insert(record.network.id);
+                if !record.leaving {
+                    change = change.add_network(record.rules);
+                }
             }
         }
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| !name.as_str().starts_with(NETWORK)) {
                 let record = which.of(self.peek_attachment(folder, name))?;
-                let staying = record.filter(|r| !r.leaving).and_then(|r| r.attachment);
-                change = change.publish_all(staying.map_or_else(|| Ok(Vec::new()), |a| a.rules())?);
+                if let Some(attachment) = record.filter(|r| !r.leaving).and_then(|r| r.attachment) {
+                    used.extend(attachment.endpoints.iter().map(|endpoint| endpoint.network_id));
+                    change = change.publish_all(attachment.rules()?);
+                }
             }
         }
-        Ok(Ruleset::new().after(&change)?)
+        Ok(WantedRules { change, lost: &used - &on_record })
     }
+}
+
+/// All rules that records want, as a change of none.
+#[derive(Debug)]
+pub(crate) struct WantedRules {
+    pub(crate) change: Change,
+    /// Networks that somebody is on and of which no record tells: their rules are not among these.
+    pub(crate) lost: BTreeSet<NetworkId>,
 }
 
 /// Which records are read.

@@ -4,12 +4,12 @@
 //! as they need it up, and are in nobody's way who mends it or brings it up; who takes it down holds it alone.
 
 use crate::kernel::defining::{Defining, Turn};
-use crate::kernel::home::network_file;
+use crate::kernel::home::{Readable, WantedRules, network_file};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord};
 use crate::{Container, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue};
-use linkspan_nat_rules::{self as rules, Change};
+use linkspan_nat_rules::{self as rules, Change, Ruleset};
 use linkspan_net_types::Mtu;
 use linkspan_records::{Access, Lock, Record, Taken};
 use linkspan_veth_bridge::kernel::Links;
@@ -81,7 +81,7 @@ impl Host {
     pub(crate) fn plan_network(&self, network: &DefinedNetwork) -> Result<NetworkPlan, Error> {
         let (record, links) = self.plan_up(network)?;
         let change = Change::new().add_network(record.rules);
-        let rules = self.rules.plan(self.netns.as_fd(), &change, || self.run.rules())?;
+        let rules = self.rules.plan(self.netns.as_fd(), &change, || self.wanted_rules())?;
         Ok(NetworkPlan { network: network.clone(), rules, links })
     }
 
@@ -140,13 +140,23 @@ impl Host {
         Ok(())
     }
 
+    /// All rules that are wanted by the records, and by the definition of a network whose record is gone.
+    pub(crate) fn wanted_rules(&self) -> Result<Ruleset, Error> {
+        let WantedRules { mut change, lost } = self.run.wanted(Readable::All)?;
+        let defined = if lost.is_empty() { Vec::new() } else { self.state.all()? };
+        for network in defined.iter().filter(|network| lost.contains(&network.id)) {
+            change = change.add_network(self.draft(network)?.0.rules);
+        }
+        Ok(Ruleset::new().after(&change)?)
+    }
+
     /// Changes the rules; iptables is rewritten whole, one at a time.
     pub(crate) fn change_rules(&self, change: &Change) -> Result<(), Error> {
         let _one_at_a_time = match self.firewall() {
             Firewall::Iptables => Some(self.run.lock_rules()?),
             Firewall::Nftables | Firewall::None => None,
         };
-        let made = self.rules.change(self.netns.as_fd(), change, || self.run.rules())?;
+        let made = self.rules.change(self.netns.as_fd(), change, || self.wanted_rules())?;
         Ok(self.rules.forget_flows(self.netns.as_fd(), &made)?)
     }
 
