@@ -32,11 +32,11 @@ impl Host {
     ///
     /// A container is gone when its namespace is not where it was, or, where it has no place, when its host ends are
     /// gone. Links are known by their MAC ([`Garbage::orphans`]). What cannot be removed is told
-    /// ([`Collected::left`]) and stays on record. No other operation is at work meanwhile. A run folder with
+    /// ([`Collected::left`]) and stays on record, and so do leases that cannot be read. No other operation is at work meanwhile. A run folder with
     /// containers that was removed by hand is a run folder without records: their links are orphans then.
     ///
     /// # Errors
-    /// [`Error::Records`] where leases, claims or definitions cannot be read, a record is of another version, or that of
+    /// [`Error::Records`] where claims or definitions cannot be read, a record is of another version, or that of
     /// a network which is defined and in use is damaged or gone;
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::RunFolder`]. Nothing was removed then.
     pub fn gc(&self) -> Result<Collected, Error> {
@@ -63,6 +63,7 @@ impl Host {
         if undone.is_whole() {
             undone.note(Residue::Records { of: self.run.path() }, self.forget_strays(&garbage));
         }
+        undone.note(Residue::Unknown, self.tell_unreadable_leases());
         Ok(Collected { garbage, left: undone.into_left() })
     }
 
@@ -137,6 +138,16 @@ impl Host {
         garbage.claims.iter().try_for_each(|stray| self.free_claims(*stray))?;
         self.state.sweep()?;
         self.run.sweep()
+    }
+
+    /// Leases that cannot be read are nobody's to free.
+    fn tell_unreadable_leases(&self) -> Result<(), Error> {
+        let mut undone = Undone::default();
+        for network in self.run.books_on_file()? {
+            let read = self.run.book(network).owners();
+            undone.note(Residue::Records { of: network.to_string() }, read.map(drop).map_err(Error::from));
+        }
+        undone.finish()
     }
 
     /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not.
