@@ -3,13 +3,15 @@
 //!
 //! A test starts itself again in namespaces of its own (`private`) and stands there in a `world`: a host, a
 //! remote machine at the other end of a cable, and whatever containers it makes. `traffic` flows between
-//! them, `program` runs the command, `snapshot` says whether the host is as it was before, `beside` whether
-//! rules of others are, which stand in every world, `strace` breaks system calls, `dice` is thrown, `length`
-//! says how long a test may take. The other modules are the facts, one subject each.
+//! them, `program` runs the command, `answer` compares what it says, `snapshot` says whether the host is as it
+//! was before, `beside` whether rules of others are, which stand in every world, `strace` breaks system calls,
+//! `dice` is thrown, `length` says how long a test may take. The other modules are the facts, one subject each.
 //!
 //! The command is taken from where cargo puts it: `cargo build -p linkspan-cli` comes first, as it does in
 //! `cargo xtask test`.
 
+#[cfg(test)]
+mod answer;
 #[cfg(test)]
 mod beside;
 #[cfg(test)]
