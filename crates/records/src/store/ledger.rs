@@ -9,7 +9,7 @@ use super::draft::{Draft, Existing};
 use super::folder::Folder;
 use super::lock::{Held, Idle, hold, linked, lock_file};
 use super::log::{self, Log, Start};
-use super::tail::Tail;
+use super::tail::{Extent, Tail};
 use crate::line::{LineBreak, scan};
 use crate::{Action, Error, FileName, State};
 
@@ -62,6 +62,15 @@ pub struct Ledger<S> {
 pub struct Locked<'a, S> {
     ledger: &'a mut Ledger<S>,
     held: Option<Held>,
+}
+
+/// How long a ledger is, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Length {
+    /// What its file has.
+    size: u64,
+    /// What was committed, by the lock file.
+    committed: u64,
 }
 
 impl<S: State> Ledger<S> {
@@ -154,7 +163,7 @@ impl<S: State> Ledger<S> {
             let file = self.folder.open_file(self.name.as_str(), OFlag::O_RDWR | OFlag::O_APPEND)?;
             self.log = file.map(Log::of).transpose().map_err(self.fault(Action::Open))?;
         }
-        self.read_to(u64::try_from(there.st_size).unwrap_or(0), committed)
+        self.read_to(Length { size: u64::try_from(there.st_size).unwrap_or(0), committed })
     }
 
     fn forget(&mut self) {
@@ -163,7 +172,8 @@ impl<S: State> Ledger<S> {
     }
 
     /// Takes in what the file holds beyond its known end, and cuts off what was not written to its end.
-    fn read_to(&mut self, size: u64, committed: u64) -> Result<(), Error> {
+    fn read_to(&mut self, length: Length) -> Result<(), Error> {
+        let Length { size, committed } = length;
         if size < committed {
             return Err(self.torn());
         }
@@ -184,16 +194,17 @@ impl<S: State> Ledger<S> {
         let entries = numbered
             .map(|(line, text)| text.parse::<S::Entry>().map_err(|_| self.corrupt(line)))
             .collect::<Result<Vec<_>, _>>()?;
-        self.advance(end + commits.len as u64, commits.texts.len() as u64, size)?;
+        self.advance(Extent { whole: end + commits.len as u64, size }, commits.texts.len() as u64)?;
         entries.iter().for_each(|entry| self.state.apply(entry));
         Ok(())
     }
 
-    fn advance(&mut self, end: u64, lines: u64, size: u64) -> Result<(), Error> {
+    /// Notes that so many more lines are known, and that the whole ones end there.
+    fn advance(&mut self, extent: Extent, lines: u64) -> Result<(), Error> {
         let (folder, name) = (&self.folder, self.name.as_str());
         let Some(log) = &mut self.log else { return Ok(()) };
         log.lines += lines;
-        log.tail = Tail::cut(&log.file, end, size).map_err(folder.fault(Action::Write, name))?;
+        log.tail = Tail::cut(&log.file, extent).map_err(folder.fault(Action::Write, name))?;
         Ok(())
     }
 

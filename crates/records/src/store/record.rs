@@ -7,7 +7,7 @@ use nix::fcntl::{FlockArg, OFlag};
 use super::draft::{Draft, Existing, rename};
 use super::folder::Folder;
 use super::lock::{Held, hold};
-use super::tail::Tail;
+use super::tail::{Extent, Tail};
 use crate::document::{self, Document, Fault, MAX_DOCUMENT, MAX_PHASE};
 use crate::unknown::Unknown;
 use crate::{Action, Error, FileName};
@@ -161,8 +161,8 @@ impl<T: Document> Record<T> {
             Ok((value, left, end))
         });
         let (value, left, end) = read.map_err(|fault| fault.at(folder.path_of(name.as_str())))?;
-        let tail = Tail::cut(&file, end as u64, bytes.len() as u64)
-            .map_err(folder.fault(Action::Write, name.as_str()))?;
+        let extent = Extent { whole: end as u64, size: bytes.len() as u64 };
+        let tail = Tail::cut(&file, extent).map_err(folder.fault(Action::Write, name.as_str()))?;
         Ok(Self { folder: folder.clone(), name: name.clone(), file, tail, value, left })
     }
 }

@@ -10,6 +10,15 @@ pub(crate) struct Tail {
     torn: bool,
 }
 
+/// How far a file goes, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// Where its whole lines end.
+    pub(crate) whole: u64,
+    /// Where the file ends: not before its whole lines.
+    pub(crate) size: u64,
+}
+
 impl Tail {
     /// Describes a file of whole lines that ends here.
     pub(crate) fn at(end: u64) -> Self {
@@ -17,8 +26,8 @@ impl Tail {
     }
 
     /// Ends the file where its whole lines do. Only a holder of the file's lock may call this.
-    pub(crate) fn cut(file: &File, end: u64, size: u64) -> io::Result<Self> {
-        let mut tail = Self { end, torn: size > end };
+    pub(crate) fn cut(file: &File, extent: Extent) -> io::Result<Self> {
+        let mut tail = Self { end: extent.whole, torn: extent.size > extent.whole };
         tail.mend(file)?;
         Ok(tail)
     }
