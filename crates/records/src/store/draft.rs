@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 
+use nix::errno::Errno;
 use nix::fcntl::{FlockArg, renameat};
 
 use super::folder::Folder;
@@ -34,7 +35,8 @@ pub(crate) struct Draft<'a> {
 struct Remains<'a> {
     folder: &'a Folder,
     name: String,
-    published: bool,
+    /// Only then may it be removed: the name is the locked file's.
+    is_ours: bool,
 }
 
 pub(crate) const DRAFT_SUFFIX: &str = ".draft";
@@ -43,18 +45,16 @@ impl<'a> Draft<'a> {
     pub(crate) fn create(folder: &'a Folder, name: &'a FileName) -> Result<Self, Error> {
         let draft = format!(".{name}{DRAFT_SUFFIX}");
         loop {
-            // A refusal leaves nothing, whoever has the file besides: he finds it gone, and is refused.
-            let mut remains = Remains { folder, name: draft.clone(), published: false };
-            let file = folder.make_file(&draft)?;
-            let held = hold(file, FlockArg::LockExclusive).map_err(folder.fault(Action::Lock, &draft))?;
-            if let Some(file) = held
-                && folder.holds(&draft, &file)?
-            {
-                file.set_len(0).map_err(folder.fault(Action::Write, &draft))?;
+            let held = hold_draft(folder, &draft).inspect_err(|_| {
+                // It may be this one's, made and never locked; another writer's is locked, and is left alone.
+                let _ = folder.remove_if_unlocked(&draft);
+            })?;
+            // If not, another writer published or removed it while this one waited.
+            if let Some(file) = held {
+                let remains = Remains { folder, name: draft, is_ours: true };
+                file.set_len(0).map_err(folder.fault(Action::Write, &remains.name))?;
                 return Ok(Self { folder, name, remains, file });
             }
-            // Another writer published or removed it while this one waited.
-            remains.published = true;
         }
     }
 
@@ -73,15 +73,29 @@ impl<'a> Draft<'a> {
 
     /// Gives the file its name and hands it over, still locked.
     pub(crate) fn publish(mut self, existing: Existing) -> Result<Held, Error> {
+        // Someone may have removed it by hand, and another be writing under its name.
+        self.remains.is_ours = self.folder.holds(&self.remains.name, &self.file)?;
+        if !self.remains.is_ours {
+            return Err(self.folder.fault(Action::Rename, &self.remains.name)(Errno::ENOENT));
+        }
         rename(self.folder, &self.remains.name, self.folder, self.name, existing)?;
-        self.remains.published = true;
+        self.remains.is_ours = false;
         Ok(self.file)
+    }
+}
+
+/// Makes or finds the file of a draft and waits for its lock; `None` where the name does not lead to it any longer.
+fn hold_draft(folder: &Folder, draft: &str) -> Result<Option<Held>, Error> {
+    let file = folder.make_file(draft)?;
+    match hold(file, FlockArg::LockExclusive).map_err(folder.fault(Action::Lock, draft))? {
+        Some(file) if folder.holds(draft, &file)? => Ok(Some(file)),
+        _ => Ok(None),
     }
 }
 
 impl Drop for Remains<'_> {
     fn drop(&mut self) {
-        if !self.published {
+        if self.is_ours {
             // What cannot be removed is overwritten by the next writer of the name, or swept.
             let _ = self.folder.unlink(&self.name);
         }
@@ -103,4 +117,29 @@ pub(crate) fn rename(
         return Err(Error::Exists { path: to.path_of(new.as_str()) });
     }
     renameat(from.fd(), old, to.fd(), new.as_str()).map_err(to.fault(Action::Rename, new.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_whose_name_another_writer_has_is_not_published_and_the_others_stays() {
+        let path = std::env::temp_dir().join(format!("linkspan-records-draft-{}", std::process::id()));
+        let folder = Folder::open(&path).unwrap();
+        let name = "web".parse().unwrap();
+        let first = Draft::create(&folder, &name).unwrap();
+        folder.unlink(".web.draft").unwrap();
+        let second = Draft::create(&folder, &name).unwrap();
+        second.fill(b"half").unwrap();
+        let refused = first.publish(Existing::Replaced).unwrap_err();
+        let there = folder.stat("web").unwrap();
+        second.fill(b" and whole").unwrap();
+        second.publish(Existing::Replaced).unwrap();
+        let written = std::fs::read(path.join("web")).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+        assert!(matches!(refused, Error::Io { action: Action::Rename, .. }), "{refused}");
+        assert!(there.is_none());
+        assert_eq!(written, b"half and whole");
+    }
 }

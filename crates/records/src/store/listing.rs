@@ -107,7 +107,8 @@ impl Folder {
         Ok(removed)
     }
 
-    fn remove_if_unlocked(&self, name: &str) -> Result<bool, Error> {
+    /// Removes a dot file that nobody has locked, and says whether it did.
+    pub(crate) fn remove_if_unlocked(&self, name: &str) -> Result<bool, Error> {
         let Some(file) = self.open_file(name, OFlag::O_RDWR)? else { return Ok(false) };
         let held = hold(file, FlockArg::LockExclusiveNonblock);
         match held.map_err(self.fault(Action::Lock, name))? {

@@ -1,10 +1,12 @@
 //! The same files in the hands of several processes, some of which are killed.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use linkspan_records::{Access, Folder, Taken};
+use linkspan_records::{Access, Action, Durability, Error, Folder, Taken};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::ledgers::{Mark, board};
 use crate::scratch::{Note, Scratch, name, note};
@@ -142,11 +144,7 @@ fn writers_killed_at_any_moment_leave_whole_documents_and_ledgers() {
         println!("ready");
         for round in 0.. {
             folder
-                .write(
-                    &name("shared"),
-                    &note(&letter.to_string().repeat(500)),
-                    linkspan_records::Durability::Memory,
-                )
+                .write(&name("shared"), &note(&letter.to_string().repeat(500)), Durability::Memory)
                 .unwrap();
             let marks: Vec<Mark> = ('A'..='Z').map(|place| Mark::Set(place, round)).collect();
             ledger.lock().unwrap().commit(&marks).unwrap();
@@ -175,4 +173,25 @@ fn writers_killed_at_any_moment_leave_whole_documents_and_ledgers() {
             scratch.files().iter().all(|file| [".board.lock", "board", "shared"].contains(&file.as_str()))
         );
     }
+}
+
+#[test]
+fn a_writer_without_descriptors_leaves_the_draft_of_another() {
+    if let Some((folder, _)) = spawned() {
+        let mut taken = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            taken.push(file);
+        }
+        let refused = folder.write(&name("web"), &note("second"), Durability::Memory);
+        assert!(matches!(refused, Err(Error::Io { action: Action::Open, .. })), "{refused:?}");
+        return;
+    }
+    let scratch = Scratch::create();
+    drop(scratch.folder());
+    let draft = scratch.path().join(".web.draft");
+    // As another writer keeps it while he writes.
+    let _kept = Flock::lock(File::create(&draft).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    let child = spawn("processes::a_writer_without_descriptors_leaves_the_draft_of_another", &scratch, 'a');
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(draft.exists());
 }
