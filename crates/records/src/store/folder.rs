@@ -1,6 +1,6 @@
 //! Folders that are held open, and the documents in them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -58,7 +58,8 @@ pub enum Durability {
 }
 
 impl Folder {
-    /// Opens the folder at this path and makes it, and its parents, where it is missing.
+    /// Opens the folder at this path and makes it, and its parents, where it is missing. What is made outlasts a power
+    /// failure once this returns.
     ///
     /// The folder itself is made with mode 0700, parents as the umask has it. Only the last part of the path is
     /// guarded against links: name a path whose parents nobody else can change.
@@ -69,7 +70,7 @@ impl Folder {
     /// [`Error::Exposed`] for one that others may write to, [`Error::Io`] where the system refuses.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|source| fault(Action::Make, parent, source))?;
+            make_parents(parent)?;
         }
         Self::make(AT_FDCWD, path, path)
     }
@@ -83,7 +84,8 @@ impl Folder {
         Self::enter(AT_FDCWD, path, path)
     }
 
-    /// Opens a subfolder and makes it, with mode 0700, where it is missing.
+    /// Opens a subfolder and makes it, with mode 0700, where it is missing; one that is made outlasts a power failure
+    /// once this returns.
     ///
     /// # Errors
     ///
@@ -222,7 +224,8 @@ impl Folder {
             return Ok(found);
         }
         match mkdirat(dir, relative, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+            Ok(()) => sync_made(dir, relative, path)?,
+            Err(Errno::EEXIST) => {}
             Err(errno) => return Err(fault(Action::Make, path, errno)),
         }
         Self::enter(dir, relative, path)?.ok_or_else(|| fault(Action::Open, path, Errno::ENOENT))
@@ -333,6 +336,37 @@ impl Folder {
     pub(crate) fn too_large(&self, name: &FileName, limit: u64) -> Error {
         Error::TooLarge { path: self.path_of(name.as_str()), limit }
     }
+}
+
+/// Makes the folders that are missing of a path, from the top.
+fn make_parents(path: &Path) -> Result<(), Error> {
+    let missing: Vec<_> = path.ancestors().take_while(|folder| !is_folder(folder)).collect();
+    for folder in missing.into_iter().rev() {
+        match mkdirat(AT_FDCWD, folder, Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO) {
+            Ok(()) => sync_made(AT_FDCWD, folder, folder)?,
+            // Another made it, or the one below it is refused with the reason.
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(fault(Action::Make, folder, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// The empty path is the folder that one is in.
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
+/// Brings the name of a folder that was made to the disk. Where that is refused, the folder goes: whoever finds it
+/// later takes it for one that is on the disk.
+fn sync_made(dir: BorrowedFd<'_>, relative: &Path, path: &Path) -> Result<(), Error> {
+    let parent = relative.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = openat(dir, parent.unwrap_or(Path::new(".")), flags, Mode::empty());
+    opened.and_then(nix::unistd::fsync).map_err(|errno| {
+        let _ = unlinkat(dir, relative, UnlinkatFlags::RemoveDir);
+        fault(Action::Sync, path.parent().unwrap_or(path), errno)
+    })
 }
 
 pub(crate) fn fault(action: Action, path: &Path, source: impl Into<io::Error>) -> Error {
