@@ -62,6 +62,13 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// Somebody else holds the lock of the folder that is shared with `ip netns`, longer than a mount takes. Nothing is
+    /// left of the attempt to pin.
+    #[error("somebody else holds the lock of `{}`", path.display())]
+    FolderLocked {
+        /// The folder: `/run/netns`, as it was named.
+        path: PathBuf,
+    },
     /// The pin could not be removed.
     #[error("cannot unpin the network namespace at `{}`", path.display())]
     Unpin {

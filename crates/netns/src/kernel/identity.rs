@@ -9,6 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::getsockopt;
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 // The second expands to the first, by its bare name.
 use nix::{getsockopt_impl, sockopt_impl};
@@ -46,6 +47,12 @@ pub(super) fn cookie_of(socket: &impl AsFd) -> Result<Cookie, Error> {
 /// Tells whether the file is a namespace, of whatever kind.
 pub(super) fn is_namespace(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(fstatfs(fd)?.filesystem_type() == NSFS_MAGIC)
+}
+
+/// Tells whether two open files are one namespace. Both are alive while they are open, so the inode decides.
+pub(super) fn are_one(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Tells whether two files are one namespace. Both are alive while this looks, so the inode decides.

@@ -10,8 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use linkspan_netlink::{Family, Socket};
 use nix::libc::O_PATH;
 
+use super::pin::{self, Whose};
 use super::procfs::{self, Me, Process, Spot};
-use super::{identity, pin, visit};
+use super::{identity, visit};
 use crate::{Cookie, Error, Pid, Place};
 
 /// Holds a network namespace open, and knows which one it is.
@@ -141,7 +142,7 @@ impl NetNs {
     ///
     /// # Errors
     ///
-    /// [`Error::Create`], [`Error::Exists`], [`Error::Pin`]. Whatever the error, nothing is left.
+    /// [`Error::Create`], and as [`pin`](Self::pin). Whatever the error, nothing is left.
     ///
     /// ```no_run
     /// use linkspan_netns::NetNs;
@@ -163,7 +164,8 @@ impl NetNs {
     ///
     /// # Errors
     ///
-    /// [`Error::Exists`] where there is a file already, [`Error::Pin`]. Whatever the error, nothing is left.
+    /// [`Error::Exists`] where there is a file already, [`Error::FolderLocked`] where somebody else holds the lock of
+    /// `/run/netns` for five seconds, [`Error::Pin`]. Whatever the error, nothing is left.
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = absolute(path.as_ref())?;
         let twin = self.try_clone()?;
@@ -181,7 +183,28 @@ impl NetNs {
     ///
     /// [`Error::NotAPin`] for a folder, a link or a file with contents, which is not touched, [`Error::Unpin`].
     pub fn unpin(path: impl AsRef<Path>) -> Result<(), Error> {
-        pin::unpin(&absolute(path.as_ref())?)
+        pin::unpin(&absolute(path.as_ref())?, Whose::Anyones)
+    }
+
+    /// Removes the pin at `path` as [`unpin`](Self::unpin) does, where it is one of this namespace: where another is
+    /// pinned there meanwhile, that one stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`unpin`](Self::unpin).
+    ///
+    /// ```no_run
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let first = NetNs::create("/run/netns/web")?;
+    /// NetNs::unpin("/run/netns/web")?;
+    /// let second = NetNs::create("/run/netns/web")?;
+    /// first.unpin_from("/run/netns/web")?;
+    /// assert_eq!(NetNs::open("/run/netns/web")?.cookie(), second.cookie());
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    pub fn unpin_from(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        pin::unpin(&absolute(path.as_ref())?, Whose::Of(self.as_fd()))
     }
 
     /// Runs `inside` in the namespace, on a thread that ends there, and waits for what it returns.

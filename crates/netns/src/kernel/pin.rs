@@ -2,9 +2,11 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
@@ -17,6 +19,11 @@ use crate::Error;
 /// Where `ip netns` and others keep their pins, as it is without symbolic links.
 const SHARED_FOLDER: &str = "/run/netns";
 
+/// How often its lock is tried: for five seconds in all. `ip netns` holds it for a mount, but whoever may read the folder
+/// may hold it for ever.
+const TRIES: u32 = 500;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
 /// Mounts a namespace on a file made for it; on a refusal nothing is left.
 pub(super) fn pin(netns: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
     let refused = |source: io::Error| Error::Pin { path: path.into(), source };
@@ -28,21 +35,44 @@ pub(super) fn pin(netns: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
         io::ErrorKind::AlreadyExists => Error::Exists { path: path.into() },
         _ => refused(source),
     })?;
-    draft.share(folder).map_err(refused)?;
+    draft.share(folder).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => Error::FolderLocked { path: folder.into() },
+        _ => refused(source),
+    })?;
     bind(&procfs::path_of(netns), path, MsFlags::MS_BIND).map_err(refused)?;
     draft.keep();
     Ok(())
 }
 
+/// Whose pin it is that goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whose<'a> {
+    Anyones,
+    /// That of this namespace alone.
+    Of(BorrowedFd<'a>),
+}
+
+impl Whose<'_> {
+    fn includes(self, pinned: BorrowedFd<'_>) -> io::Result<bool> {
+        match self {
+            Self::Anyones => Ok(true),
+            Self::Of(netns) => identity::are_one(netns, pinned),
+        }
+    }
+}
+
 /// Unmounts and removes a pin, or the empty file that is left of one.
-pub(super) fn unpin(path: &Path) -> Result<(), Error> {
+pub(super) fn unpin(path: &Path, whose: Whose<'_>) -> Result<(), Error> {
     let refused = |source: io::Error| Error::Unpin { path: path.into(), source };
     // Another program's recursive bind mount of the folder may have doubled the pin.
-    while is_mounted(path).map_err(refused)? {
+    while let Some(there) = pinned(path).map_err(refused)? {
+        if !whose.includes(there.as_fd()).map_err(refused)? {
+            return Ok(());
+        }
         let unmounted = umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
         // Of two that unpin at once, the second may find nothing left to unmount.
         if let Err(errno) = unmounted
-            && is_mounted(path).map_err(refused)?
+            && pinned(path).map_err(refused)?.is_some()
         {
             return Err(refused(errno.into()));
         }
@@ -60,10 +90,11 @@ pub(super) fn unpin(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn is_mounted(path: &Path) -> io::Result<bool> {
+/// The namespace that is mounted there, if any.
+fn pinned(path: &Path) -> io::Result<Option<OwnedFd>> {
     match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
-        Ok(fd) => identity::is_namespace(fd.as_fd()),
-        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        Ok(fd) => Ok(identity::is_namespace(fd.as_fd())?.then_some(fd)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -124,14 +155,17 @@ impl Draft {
     }
 }
 
+/// Takes the lock, or says that it would block for longer than anyone needs it.
 fn lock(mut folder: File) -> io::Result<Flock<File>> {
-    loop {
-        match Flock::lock(folder, FlockArg::LockExclusive) {
+    for _ in 0..TRIES {
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(lock),
-            Err((again, Errno::EINTR)) => folder = again,
+            Err((again, Errno::EWOULDBLOCK | Errno::EINTR)) => folder = again,
             Err((_, errno)) => return Err(errno.into()),
         }
+        sleep(BETWEEN_TRIES);
     }
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// Tells `false` where the folder is no mount of its own.

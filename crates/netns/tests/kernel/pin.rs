@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use linkspan_netns::{Error, NetNs};
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 
 use crate::lab;
@@ -141,6 +142,37 @@ fn a_pin_doubled_by_a_mount_over_it_is_removed_whole() {
         assert_eq!(lab::mounts("self", Path::new("/run/web")).len(), 0);
         assert_eq!(tree("/run"), [""; 0]);
         drop(netns);
+    });
+}
+
+#[test]
+fn a_namespace_is_unpinned_from_where_it_is_and_another_stays_where_it_was() {
+    lab::in_private("pin::a_namespace_is_unpinned_from_where_it_is_and_another_stays_where_it_was", || {
+        let first = NetNs::create("/run/web").unwrap();
+        NetNs::unpin("/run/web").unwrap();
+        let second = NetNs::create("/run/web").unwrap();
+        first.unpin_from("/run/web").unwrap();
+        assert_eq!(NetNs::open("/run/web").unwrap().cookie(), second.cookie());
+        bind("/run/web", "/run/web");
+        second.unpin_from("/run/web").unwrap();
+        assert_eq!(tree("/run"), [""; 0]);
+        second.unpin_from("/run/web").unwrap();
+        fs::write("/run/file", "kept").unwrap();
+        assert!(matches!(second.unpin_from("/run/file"), Err(Error::NotAPin { .. })));
+    });
+}
+
+#[test]
+fn who_holds_the_lock_of_the_shared_folder_keeps_nobody_for_ever() {
+    lab::in_private("pin::who_holds_the_lock_of_the_shared_folder_keeps_nobody_for_ever", || {
+        fs::create_dir("/run/netns").unwrap();
+        let folder = fs::File::open("/run/netns").unwrap();
+        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).unwrap();
+        let refusal = NetNs::create("/run/netns/web").unwrap_err();
+        assert_eq!(refusal.to_string(), "somebody else holds the lock of `/run/netns`");
+        assert_eq!(tree("/run"), ["/run/netns"]);
+        drop(lock);
+        NetNs::create("/run/netns/web").unwrap();
     });
 }
 
