@@ -52,6 +52,8 @@ mod differential;
 #[cfg(test)]
 mod doctor;
 #[cfg(test)]
+mod durability;
+#[cfg(test)]
 mod ending;
 #[cfg(test)]
 mod endpoints;
