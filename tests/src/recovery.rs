@@ -53,6 +53,19 @@ fn containers_that_were_never_detached_are_collected_and_the_living_stay() {
 }
 
 #[test]
+fn a_reconcile_that_is_refused_tells_what_stayed_as_well() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        // In the place of leases: it cannot be read, and what stands in it cannot be removed as a file.
+        fs::create_dir("/run/linkspan/leases/a20d813fb52c").unwrap();
+        let refused = world.host.reconcile().unwrap_err();
+        let Error::LeftBehind { left, refused: Some(why) } = &refused else { panic!("{refused:?}") };
+        assert!(matches!(**why, Error::Address(_)), "{why:?}");
+        assert_eq!(left.len(), 1, "{left:?}");
+    });
+}
+
+#[test]
 fn what_is_on_no_record_goes_and_what_others_made_stays() {
     in_private_with(&["nft"], || {
         let world = World::new(Case::USUAL);

@@ -57,8 +57,11 @@ impl Host {
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
         let (alone, ours) = self.run.alone_mending(&self.identity)?;
         let done = self.reconcile_alone(ours);
-        let tidied = self.tidy(alone);
-        done.and_then(|done| tidied.map(|()| done))
+        match (done, self.tidy(alone)) {
+            (Ok(done), Ok(())) => Ok(done),
+            (Ok(done), Err(stayed)) => Err(stayed.after(Err(Error::left(done.left)))),
+            (Err(refused), tidied) => Err(refused.after(tidied)),
+        }
     }
 
     fn reconcile_alone(&self, ours: Option<PathBuf>) -> Result<Reconciled, Error> {
