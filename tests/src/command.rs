@@ -6,9 +6,11 @@ use crate::snapshot::Snapshot;
 use crate::traffic::{reaches, reaches_none, serve};
 use crate::world::{Case, Family, World, everywhere, with_each_firewall};
 use linkspan::NetNs;
-use std::fs;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -154,6 +156,48 @@ fn a_signal_for_the_command_alone_reaches_the_program() {
             }
         });
     });
+}
+
+#[test]
+fn a_run_that_waits_for_others_ends_when_it_is_told_to_twice() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        world.linkspan("run -- true").ok();
+        let before = Snapshot::take();
+        for [first, second] in [["INT", "INT"], ["TERM", "INT"]] {
+            let claims = File::open("/run/linkspan/.claims.lock").unwrap();
+            let claims = Flock::lock(claims, FlockArg::LockExclusiveNonblock).unwrap();
+            let mut web = Running::start(&world, "run --name web -- sleep 100");
+            until("it waits for the claims", || waits_for_a_lock(&web));
+            web.signal(first);
+            until("the signal has come to it", || has_no_signal(&web));
+            assert!(web.child.try_wait().unwrap().is_none(), "it ends at the first one");
+            web.signal(second);
+            assert_eq!(web.end().signal(), Some(2));
+            drop(claims);
+            assert_eq!(world.linkspan("ps --json").ok(), "[]\n");
+            before.assert_unchanged(first);
+        }
+    });
+}
+
+/// By the lines of `/proc/locks`, of which one with an arrow is of a process that waits.
+fn waits_for_a_lock(run: &Running) -> Result<(), String> {
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let process = format!(" {} ", run.child.id());
+    match locks.lines().any(|line| line.contains("->") && line.contains(&process)) {
+        true => Ok(()),
+        false => Err(locks),
+    }
+}
+
+/// By the signals that are pending for the whole process.
+fn has_no_signal(run: &Running) -> Result<(), String> {
+    let status = fs::read_to_string(format!("/proc/{}/status", run.child.id())).unwrap();
+    match status.contains("ShdPnd:\t0000000000000000") {
+        true => Ok(()),
+        false => Err(status),
+    }
 }
 
 #[test]

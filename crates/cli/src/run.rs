@@ -12,15 +12,19 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Runs the program and returns its status; whatever happens to it, nothing of ours stays.
+/// Runs the program and returns its status; whatever happens to it, nothing of ours stays, unless we are ended by force.
 pub(crate) fn run(host: &Host, args: &Run) -> Result<u8, Fault> {
     let (mode, container) = wanted(host, args)?;
-    // From here on no signal ends this process: the first is passed on, the next ones too, and we clean up.
+    // From here on no signal that comes once ends this process: all are passed on to the program, and we clean up.
     let mut signals = Signals::catch()?;
+    let impatience = signals.end_when_told_twice()?;
     let prepared = host.prepare(&mode, &container, args.hostname.clone())?;
+    drop(impatience);
     tell(host);
     let id = prepared.attachment().map(linkspan::Attachment::id);
     let ended = supervise(host, &prepared, &args.command, &mut signals);
+    // Where it is refused, all signals stay caught, and we clean up all the same.
+    let _impatience = signals.end_when_told_twice();
     // The namespace is held meanwhile, so that no link of it goes while it is looked at.
     let detached = id.map_or(Ok(()), |id| host.detach(id).map(drop));
     drop(prepared);

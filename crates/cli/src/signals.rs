@@ -6,6 +6,9 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getsid};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
+use signal_hook::{SigId, flag, low_level};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What is passed on; the first four tell a program that has not started yet to stay away.
 const PASSED_ON: [Signal; 8] = [
@@ -19,9 +22,30 @@ const PASSED_ON: [Signal; 8] = [
     Signal::SIGCONT,
 ];
 
-/// Catches signals from now on, until the process ends: no signal can end it half-way.
+/// Those of which a second one ends us. A terminal that closes may well tell twice.
+const INSISTING: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+
+/// Catches signals from now on, until the process ends: no first signal can end it half-way.
 #[derive(Debug)]
-pub(crate) struct Signals(SignalsInfo<WithRawSiginfo>);
+pub(crate) struct Signals {
+    caught: SignalsInfo<WithRawSiginfo>,
+    insisting: Vec<Signal>,
+    /// Whether we were told to stop while there was no program to pass it on to.
+    told: Arc<AtomicBool>,
+}
+
+/// As long as it is there, who tells us to stop a second time ends us at once, as if nothing were caught.
+#[derive(Debug)]
+#[must_use = "once it is dropped, all signals are caught"]
+pub(crate) struct Impatience(Vec<SigId>);
+
+impl Drop for Impatience {
+    fn drop(&mut self) {
+        for id in self.0.drain(..) {
+            low_level::unregister(id);
+        }
+    }
+}
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug)]
@@ -36,19 +60,35 @@ impl Signals {
     /// `nohup` has it, is left alone, since the program inherits that.
     pub(crate) fn catch() -> Result<Self, Fault> {
         let ignored = ignored(&std::fs::read_to_string("/proc/self/status").map_err(Fault::Signals)?);
-        let heeded = PASSED_ON.into_iter().filter(|signal| ignored & bit(*signal) == 0);
+        let is_heeded = |signal: &Signal| ignored & bit(*signal) == 0;
+        let heeded = PASSED_ON.into_iter().filter(is_heeded);
         let numbers = heeded.chain([Signal::SIGCHLD]).map(|signal| signal as i32);
-        SignalsInfo::new(numbers).map(Self).map_err(Fault::Signals)
+        let caught = SignalsInfo::new(numbers).map_err(Fault::Signals)?;
+        let insisting = INSISTING.into_iter().filter(is_heeded).collect();
+        Ok(Self { caught, insisting, told: Arc::default() })
+    }
+
+    /// For work that may have to wait for others for as long as they like.
+    pub(crate) fn end_when_told_twice(&self) -> Result<Impatience, Fault> {
+        let mut impatience = Impatience(Vec::new());
+        for signal in &self.insisting {
+            let (signal, told) = (*signal as i32, || Arc::clone(&self.told));
+            // In this order, or the first one would end us.
+            let ends = flag::register_conditional_default(signal, told()).map_err(Fault::Signals)?;
+            impatience.0.push(ends);
+            impatience.0.push(flag::register(signal, told()).map_err(Fault::Signals)?);
+        }
+        Ok(impatience)
     }
 
     /// What came meanwhile.
     pub(crate) fn pending(&mut self) -> impl Iterator<Item = Caught> {
-        self.0.pending().filter_map(|info| caught(&info))
+        self.caught.pending().filter_map(|info| caught(&info))
     }
 
     /// Waits until a signal came; the end of a child is one, though it is not among what is returned.
     pub(crate) fn wait(&mut self) -> impl Iterator<Item = Caught> {
-        self.0.wait().filter_map(|info| caught(&info))
+        self.caught.wait().filter_map(|info| caught(&info))
     }
 }
 
