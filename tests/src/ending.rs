@@ -125,6 +125,37 @@ fn what_is_detached_already_is_ended_alone() {
 }
 
 #[test]
+fn a_name_that_another_namespace_has_meanwhile_stays_with_it() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let (netns, attachment) = attach(&world);
+        NetNs::unpin(PIN).unwrap();
+        let other = NetNs::create(PIN).unwrap();
+        assert_eq!(world.host.detach_and_end(attachment.id(), netns).unwrap(), Detached::Gone);
+        assert_eq!(NetNs::open(PIN).unwrap().cookie(), other.cookie());
+        wait_until_gone(&attachment);
+    });
+}
+
+#[test]
+fn the_namespace_of_another_attachment_is_refused_to_who_repeats_it() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let (netns, gone) = attach(&world);
+        world.host.detach_and_end(gone.id(), netns).unwrap();
+        let (netns, _attachment) = attach(&world);
+        serve(&netns, 80);
+        wait_until_gone(&gone);
+        let before = Snapshot::take();
+        let refused = world.host.detach_and_end(gone.id(), NetNs::open(PIN).unwrap()).unwrap_err();
+        assert!(matches!(&refused, Error::NamespaceTaken { holder } if holder == "web"), "{refused}");
+        assert_eq!(NetNs::open(PIN).unwrap().cookie(), netns.cookie());
+        before.assert_unchanged("the refusal");
+        reaches(&world.here, (world.host_address(Family::V4), 8080).into());
+    });
+}
+
+#[test]
 fn a_pin_that_cannot_go_is_told_and_the_rest_goes() {
     in_private(|| {
         let world = World::new(Case::USUAL);

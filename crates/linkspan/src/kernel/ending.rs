@@ -1,6 +1,7 @@
 //! Detaching a container whose namespace ends with it: the kernel removes the links, and nobody waits for it.
 
 use crate::attachment::AttachmentRecord;
+use crate::claims::Claim;
 use crate::kernel::detach::{Detached, is_of_a_process};
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
@@ -14,8 +15,8 @@ impl Host {
     /// [`detach`](Self::detach) some ten milliseconds for the kernel's grace period.
     ///
     /// The rules go, the host ends are switched off, so that the container is cut off when this returns, and then the
-    /// namespace is let go of: the pin that `netns` was made or found by, and the value itself. Its links go when the
-    /// kernel comes to it, within some hundred milliseconds; names of links are never given again, so nothing waits
+    /// namespace is let go of: the pin that `netns` was made or found by, and the value itself. Where another namespace
+    /// is pinned there meanwhile, that one stays. Its links go when the kernel comes to it, within some hundred milliseconds; names of links are never given again, so nothing waits
     /// for them.
     ///
     /// End the container's programs first. A namespace that something else holds, such as a program in it, another pin
@@ -24,8 +25,9 @@ impl Host {
     /// It may be repeated. Where the attachment is gone already, the namespace is ended alone.
     ///
     /// # Errors
-    /// [`Error::OtherNamespace`] where `netns` is not what was attached, and nothing was done then; otherwise as
-    /// [`detach`](Self::detach), with [`Residue::Namespace`] where the pin stayed.
+    /// [`Error::OtherNamespace`] where `netns` is not what was attached, [`Error::NamespaceTaken`] where that is gone and
+    /// another attachment has `netns`: nothing was done then. Otherwise as [`detach`](Self::detach), with
+    /// [`Residue::Namespace`] where the pin stayed.
     ///
     /// # Examples
     /// ```no_run
@@ -49,6 +51,7 @@ impl Host {
                 }
                 Some((attachment, record)) => self.end(record, &attachment, &netns).map(|()| Detached::Gone),
                 None => {
+                    self.refuse_of_another(id, &netns)?;
                     let detached = self.detach_within(id, Addresses::Free, taken_back)?;
                     end(&netns).map(|()| detached)
                 }
@@ -57,6 +60,18 @@ impl Host {
         // The last that holds it, as a rule: the kernel may begin.
         drop(netns);
         done
+    }
+
+    /// Refuses a namespace that another attachment has: a name in the file system may have passed to it.
+    fn refuse_of_another(&self, id: AttachmentId, netns: &NetNs) -> Result<(), Error> {
+        let holders = self.run.claims().lock()?.state().holders(&Claim::Namespace(netns.cookie()));
+        for holder in holders.into_iter().filter(|holder| *holder != id) {
+            // One that is not on record holds nothing.
+            if let Some(name) = self.name_of(holder)? {
+                return Err(Error::NamespaceTaken { holder: name.to_string() });
+            }
+        }
+        Ok(())
     }
 
     /// Cuts a container off and ends its namespace. The record stays until both are done: whoever finds it removes
@@ -90,10 +105,10 @@ impl Host {
     }
 }
 
-/// Removes the pin of a namespace, if it has one. Others may hold it by other means; this was the caller's.
+/// Removes the pin of a namespace, if it still has it. Others may hold it by other means; this was the caller's.
 fn end(netns: &NetNs) -> Result<(), Error> {
     let pin = netns.place().filter(|place| !is_of_a_process(place));
     let Some(Place::Path(pin)) = pin else { return Ok(()) };
     let stayed = |refused| Error::from(refused).leaving(Residue::Namespace { pin: pin.clone() });
-    NetNs::unpin(pin).map_err(stayed)
+    netns.unpin_from(pin).map_err(stayed)
 }
