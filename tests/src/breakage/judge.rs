@@ -17,6 +17,8 @@ pub(super) struct Bench {
     before: Snapshot,
     origin: Likeness,
     complete: Likeness,
+    /// With the network up that the operation brings up and takes down again.
+    raised: Option<Likeness>,
     answer: Vec<String>,
     /// The system calls of the operation, each with how often one thread or program makes it.
     pub(super) calls: BTreeMap<String, usize>,
@@ -33,14 +35,18 @@ impl Bench {
         let before = ground.look();
         let plain = ground.world.linkspan(operation.line);
         let (origin, complete) = (before.likeness(), ground.look().likeness());
-        let answer = answer_of(&plain.out);
-        let mut bench = Self { operation, ground, before, origin, complete, answer, calls };
+        let (answer, raised) = (answer_of(&plain.out), None);
+        let mut bench = Self { operation, ground, before, origin, complete, raised, answer, calls };
         if plain.code() != Some(operation.status) {
             return Err(format!("nothing is broken, but: {plain}"));
         }
-        if matches!(operation.form, Form::Passing | Form::Raising) && bench.origin != bench.complete {
+        if matches!(operation.form, Form::Passing | Form::Raising(_)) && bench.origin != bench.complete {
             let change = bench.origin.change_to(&bench.complete).unwrap_or_default();
             return Err(format!("something stays though nothing is broken:\n{change}"));
+        }
+        if let Form::Raising(line) = operation.form {
+            bench.ground.linkspan(line);
+            bench.raised = Some(bench.ground.look().likeness());
         }
         bench.go_back()?;
         Ok(bench)
@@ -51,7 +57,7 @@ impl Bench {
         let ran = broken(&self.ground.world, fault, self.operation.line);
         let judged = match (&ran, fault.effect) {
             (None, _) => self.is_complete(&self.ground.look()),
-            (Some(_), Effect::Killed) => self.judge_killed(),
+            (Some(_), Effect::Killed) => self.is_finished_by_next(),
             // Whom nobody listens to has nothing to tell.
             (Some(_), Effect::Refused("EPIPE"))
                 if fault.call == "write" && self.operation.form == Form::Passing =>
@@ -83,7 +89,7 @@ impl Bench {
             (Some(0), _) => self.is_complete(&current),
             (Some(1 | 126 | 127), Form::Mending) => self.is_mended(&current),
             // What a refusal could not take back is told, and there is nothing to complete.
-            (Some(3), _) if is_told(ran) && self.operation.status != 0 => Ok(()),
+            (Some(3), Form::Raising(_)) if mute || is_told(ran) => self.is_finished_by_next(),
             (Some(3 | 125), _) if mute || is_told(ran) => self.is_mended(&current),
             (Some(3), _) => Err("exit 3 without a line that names what stayed".to_owned()),
             // A library or a program that cannot be loaded has a status of its own.
@@ -98,7 +104,7 @@ impl Bench {
         !lacks && ran.err.is_empty() && answer_of(&ran.out) != self.answer
     }
 
-    fn judge_killed(&self) -> Result<(), String> {
+    fn is_finished_by_next(&self) -> Result<(), String> {
         let next = self.operation.next;
         let until = Instant::now() + PATIENCE;
         loop {
@@ -122,10 +128,14 @@ impl Bench {
     fn strays(&self, current: &Snapshot) -> Option<String> {
         let there = current.likeness();
         match self.operation.form {
-            Form::Mending | Form::Raising => None,
+            Form::Mending => None,
             Form::Parts => there.strays_from(&self.origin, &self.complete),
-            Form::Whole | Form::Passing if there == self.complete => None,
+            _ if there == self.complete || self.raised.as_ref() == Some(&there) => None,
             Form::Whole | Form::Passing => self.origin.change_to(&there),
+            Form::Raising(_) => {
+                let nearest = self.raised.as_ref().and_then(|raised| there.strays_from(&self.origin, raised));
+                nearest.or_else(|| self.origin.change_to(&there))
+            }
         }
     }
 
@@ -136,13 +146,15 @@ impl Bench {
         }
         let Operation { again, status, .. } = self.operation;
         let ran = self.ground.world.linkspan(again);
-        match ran.code() == Some(*status) {
-            true if self.operation.form == Form::Raising => Ok(()),
-            true => {
-                self.is_complete(&self.ground.look()).map_err(|change| format!("done once more: {change}"))
-            }
-            false => Err(format!("it cannot be done once more: {ran}")),
+        if ran.code() != Some(*status) {
+            return Err(format!("it cannot be done once more: {ran}"));
         }
+        let current = self.ground.look();
+        let wrong = match self.operation.form {
+            Form::Raising(_) => self.strays(&current).map_or(Ok(()), Err),
+            _ => self.is_complete(&current),
+        };
+        wrong.map_err(|change| format!("done once more: {change}"))
     }
 
     fn is_complete(&self, current: &Snapshot) -> Result<(), String> {

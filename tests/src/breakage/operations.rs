@@ -28,8 +28,8 @@ pub(super) enum Form {
     Parts,
     /// Nothing is different at the end, however it ends.
     Passing,
-    /// The same, but for a network that it brought up where it was broken.
-    Raising,
+    /// The same, but for a network that it brought up where it was broken, as this line does.
+    Raising(&'static str),
     /// The host was ill before, and may be half mended.
     Mending,
 }
@@ -88,7 +88,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
     Operation {
         status: 1,
-        form: Form::Raising,
+        form: Form::Raising("run --name job --network db -- true"),
         ..whole(
             "attach that is refused for its port",
             rebooted_with_a_taken_port,
