@@ -63,12 +63,9 @@ fn alike(line: &str) -> String {
 
 /// A record is a line for each of its states, of which the last one counts.
 fn last_state(line: &str) -> String {
-    let lines: Vec<_> = line.split("\\n").filter(|part| *part != "\"").collect();
-    match lines.as_slice() {
-        [first, .., last] if last.starts_with('{') => {
-            let path = first.split(" \"").next().unwrap_or(first);
-            format!("{path} \"{last}")
-        }
+    let parts = line.split_once(" \"").and_then(|(path, text)| Some((path, text.strip_suffix("\\n\"")?)));
+    match parts.and_then(|(path, states)| Some((path, states.rsplit("\\n").next()?))) {
+        Some((path, last)) if last.starts_with('{') => format!("{path} \"{last}\\n\""),
         _ => line.to_owned(),
     }
 }
@@ -126,7 +123,8 @@ fn what_is_never_given_twice_is_alike_and_the_rest_is_not() {
         r#"file: /run/l/up/network-8ce7f03effaf 100600 "{\"id\":\"8ce7f03effaf\",\"cookie\":253913}\n""#,
         r#"file: /run/l/up/network-ID 100600 "{\"id\":\"ID\",\"cookie\":NUMBER}\n""#,
     );
-    check(r#"file: /x 100600 "{\"a\":1}\n{\"a\":2}\n""#, r#"file: /x 100600 "{\"a\":2}"#);
+    check(r#"file: /x 100600 "{\"a\":1}\n{\"a\":2}\n""#, r#"file: /x 100600 "{\"a\":2}\n""#);
+    check(r#"file: /x 100600 "{\"a\":2}\n""#, r#"file: /x 100600 "{\"a\":2}\n""#);
     check(
         "setting: /proc/sys/net/ipv4/conf/vethls7605d0c1f/forwarding 1",
         "setting: /proc/sys/net/ipv4/conf/vethls/forwarding 1",
