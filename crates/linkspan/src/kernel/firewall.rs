@@ -3,8 +3,9 @@ use linkspan_nat_rules::conntrack::Stale;
 use linkspan_nat_rules::kernel::{Conntrack, Iptables, Nftables};
 use linkspan_nat_rules::{Change, Error, Instance, Publish, Ruleset, iptables, nftables};
 use linkspan_net_types::Protocol;
+use linkspan_records::Lock;
 use std::borrow::Cow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
 /// The rules of the host, whichever firewall carries them.
@@ -17,6 +18,21 @@ pub(crate) struct Rules {
     /// Closing such a socket after a removal waits for the kernel, so they are kept.
     idle: Mutex<Vec<Nftables>>,
     idle_conntrack: Mutex<Vec<Conntrack>>,
+}
+
+/// Held by whoever changes the rules. With iptables nobody else does meanwhile, and neither does a program that is left of
+/// one who was killed: such programs hold it too.
+#[derive(Debug)]
+pub(crate) struct RulesLock(Option<Lock>);
+
+impl RulesLock {
+    /// iptables is rewritten whole, one at a time.
+    pub(crate) const fn of_iptables(lock: Lock) -> Self {
+        Self(Some(lock))
+    }
+
+    /// nftables changes what it is told, and each change by itself.
+    pub(crate) const NONE: Self = Self(None);
 }
 
 impl Rules {
@@ -33,11 +49,11 @@ impl Rules {
         }
     }
 
-    /// Performs the change, and says what it came to: with it goes what is in its way and on no record. iptables is
-    /// rewritten whole, so its caller holds the lock of the rules.
+    /// Performs the change, and says what it came to: with it goes what is in its way and on no record.
     pub(crate) fn change<'a>(
         &self,
         host: BorrowedFd<'_>,
+        lock: &RulesLock,
         change: &'a Change,
         whole: impl FnOnce() -> Result<Ruleset, crate::Error>,
     ) -> Result<Cow<'a, Change>, crate::Error> {
@@ -56,7 +72,7 @@ impl Rules {
                 made => drop(made?),
             },
             Firewall::Iptables => {
-                let door = Iptables::open_in(self.instance, host)?;
+                let door = self.iptables(host, lock)?;
                 door.apply(&iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?)?;
             }
         }
@@ -89,11 +105,16 @@ impl Rules {
     }
 
     /// Makes our rules what is wanted, and says what that took.
-    pub(crate) fn reconcile(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<RulesPlan, Error> {
+    pub(crate) fn reconcile(
+        &self,
+        host: BorrowedFd<'_>,
+        lock: &RulesLock,
+        wanted: &Ruleset,
+    ) -> Result<RulesPlan, Error> {
         Ok(match self.firewall {
             Firewall::None => RulesPlan::None,
             Firewall::Nftables => RulesPlan::Nftables(self.nftables(host, |door| door.reconcile(wanted))?),
-            Firewall::Iptables => RulesPlan::Iptables(self.rewrite(host, wanted)?),
+            Firewall::Iptables => RulesPlan::Iptables(self.iptables(host, lock)?.reconcile(wanted)?),
         })
     }
 
@@ -110,11 +131,16 @@ impl Rules {
     }
 
     /// Takes out of our rules what is not wanted; iptables, which is rewritten whole, gets what is missing as well.
-    pub(crate) fn prune(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<(), Error> {
+    pub(crate) fn prune(
+        &self,
+        host: BorrowedFd<'_>,
+        lock: &RulesLock,
+        wanted: &Ruleset,
+    ) -> Result<(), Error> {
         match self.firewall {
             Firewall::None => Ok(()),
             Firewall::Nftables => self.nftables(host, |door| door.prune(wanted)).map(drop),
-            Firewall::Iptables => self.rewrite(host, wanted).map(drop),
+            Firewall::Iptables => self.iptables(host, lock)?.reconcile(wanted).map(drop),
         }
     }
 
@@ -134,8 +160,12 @@ impl Rules {
         iptables::plan(self.instance, wanted, &Iptables::open_in(self.instance, host)?.look()?)
     }
 
-    fn rewrite(&self, host: BorrowedFd<'_>, wanted: &Ruleset) -> Result<iptables::Plan, Error> {
-        Iptables::open_in(self.instance, host)?.reconcile(wanted)
+    fn iptables(&self, host: BorrowedFd<'_>, lock: &RulesLock) -> Result<Iptables, Error> {
+        let door = Iptables::open_in(self.instance, host)?;
+        match &lock.0 {
+            Some(lock) => door.keeping(lock.as_fd()),
+            None => Ok(door),
+        }
     }
 
     /// All of our table, where nftables carries the rules.

@@ -27,7 +27,7 @@ impl Host {
     /// # Errors
     /// As [`reconcile`](Self::reconcile); and [`Error::Records`] where a file is damaged that it would rebuild.
     pub fn plan_reconcile(&self) -> Result<Reconciled, Error> {
-        self.run.admits(&self.identity)?;
+        self.forget_older_boots()?;
         self.refuse_damage()?;
         let mut undone = Undone::default();
         let rules = match self.knows_all_rules(&mut undone)? {
@@ -70,7 +70,7 @@ impl Host {
         let rebuilt = rebuilt.chain(self.rebuild_reservations(&mut undone)?).collect();
         self.take_back_the_dead()?;
         let rules = match self.knows_all_rules(&mut undone)? {
-            true => self.rules.reconcile(self.netns.as_fd(), &self.run.rules()?)?,
+            true => self.rules.reconcile(self.netns.as_fd(), &self.lock_rules()?, &self.run.rules()?)?,
             false => RulesPlan::None,
         };
         let missing = self.missing(&mut undone)?;

@@ -4,6 +4,7 @@
 //! as they need it up, and are in nobody's way who mends it or brings it up; who takes it down holds it alone.
 
 use crate::kernel::defining::{Defining, Turn};
+use crate::kernel::firewall::RulesLock;
 use crate::kernel::home::{Readable, WantedRules, network_file};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
@@ -150,13 +151,17 @@ impl Host {
         Ok(Ruleset::new().after(&change)?)
     }
 
-    /// Changes the rules; iptables is rewritten whole, one at a time.
+    /// Waits for the turn to change the rules.
+    pub(crate) fn lock_rules(&self) -> Result<RulesLock, Error> {
+        Ok(match self.firewall() {
+            Firewall::Iptables => RulesLock::of_iptables(self.run.lock_rules()?),
+            Firewall::Nftables | Firewall::None => RulesLock::NONE,
+        })
+    }
+
     pub(crate) fn change_rules(&self, change: &Change) -> Result<(), Error> {
-        let _one_at_a_time = match self.firewall() {
-            Firewall::Iptables => Some(self.run.lock_rules()?),
-            Firewall::Nftables | Firewall::None => None,
-        };
-        let made = self.rules.change(self.netns.as_fd(), change, || self.wanted_rules())?;
+        let lock = self.lock_rules()?;
+        let made = self.rules.change(self.netns.as_fd(), &lock, change, || self.wanted_rules())?;
         Ok(self.rules.forget_flows(self.netns.as_fd(), &made)?)
     }
 

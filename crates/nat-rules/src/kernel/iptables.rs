@@ -4,7 +4,8 @@ use crate::iptables::{Family, Plan, Seen, plan};
 use crate::{Error, Instance, Ruleset};
 use linkspan_net_types::Errno;
 use linkspan_netlink::{Batch, Family as Netlink, Flags, Reply, Socket};
-use nix::sched::{CloneFlags, setns};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -28,12 +29,14 @@ pub struct Iptables {
     instance: Instance,
     /// The namespace that programs are run in; `None` for the caller's own.
     namespace: Option<OwnedFd>,
+    /// What the programs keep open.
+    kept: Option<OwnedFd>,
 }
 
 impl Iptables {
     /// Opens the iptables of the network namespace of whichever thread calls it later.
     pub const fn open(instance: Instance) -> Self {
-        Self { instance, namespace: None }
+        Self { instance, namespace: None, kept: None }
     }
 
     /// Opens the iptables of this network namespace.
@@ -43,7 +46,18 @@ impl Iptables {
     pub fn open_in(instance: Instance, namespace: BorrowedFd<'_>) -> Result<Self, Error> {
         let copied = namespace.try_clone_to_owned();
         let namespace = copied.map_err(|source| Error::Run { program: Family::V4.saves(), source })?;
-        Ok(Self { instance, namespace: Some(namespace) })
+        Ok(Self { instance, namespace: Some(namespace), kept: None })
+    }
+
+    /// Has every program that it runs keep this file open: a lock of flock(2) on it ends with the last of them, should
+    /// their caller be killed while one of them still writes.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the descriptor cannot be copied.
+    pub fn keeping(self, file: BorrowedFd<'_>) -> Result<Self, Error> {
+        let copied = file.try_clone_to_owned();
+        let kept = copied.map_err(|source| Error::Run { program: Family::V4.restores(), source })?;
+        Ok(Self { kept: Some(kept), ..self })
     }
 
     /// Sees the chains of the instance. IPv6 counts as missing where the kernel or the program is.
@@ -157,6 +171,11 @@ impl Iptables {
         let inside = || {
             if let Some(namespace) = &self.namespace {
                 setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            }
+            if let Some(kept) = &self.kept {
+                // What another thread starts meanwhile must not have it: the thread's descriptors are its own from here.
+                unshare(CloneFlags::CLONE_FILES)?;
+                fcntl(kept, FcntlArg::F_SETFD(FdFlag::empty()))?;
             }
             work()
         };

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::ops::Deref;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::FlockArg;
@@ -29,6 +29,13 @@ pub enum Access {
 #[must_use = "a lock that is dropped is released"]
 pub struct Lock {
     held: Held,
+}
+
+impl AsFd for Lock {
+    /// The file that is locked: a program that keeps it open holds the lock as well, should this process be killed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.held.0.as_fd()
+    }
 }
 
 impl Folder {
