@@ -9,7 +9,10 @@ use crate::traffic::{Question, serve};
 use crate::world::{Case, Family, World, container, default_bridge, with_each_firewall};
 use linkspan::{Error, Firewall, NetNs, Protocol};
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::dup2;
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
@@ -395,6 +398,55 @@ fn a_network_in_use_whose_record_is_gone_stays_and_reconcile_writes_it_anew() {
 }
 
 #[test]
+fn what_is_tried_again_of_one_that_is_detached_takes_nothing_from_who_has_it_since() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            // Its published ports are open at the address of the container, and no port of the host is claimed.
+            world.linkspan("network create open --gateway-mode routed --subnet 10.88.0.0/24").ok();
+            world.linkspan("network create stuck --internal --subnet 10.88.1.0/24").ok();
+            let first = attach(world, "first", "--network open --network stuck -p 80");
+            let address = |name| world.host.find(name).unwrap().endpoints()[0].address();
+            let had = address("first");
+            let stuck = world
+                .host
+                .networks()
+                .unwrap()
+                .iter()
+                .find(|there| there.name().as_str() == "stuck")
+                .unwrap()
+                .id();
+            fs::write(format!("/run/linkspan/leases/{stuck}"), "?").unwrap();
+            assert_eq!(world.linkspan("detach first").code(), Some(3));
+            let second = attach(world, "second", "--network open -p 80");
+            assert_eq!(address("second"), had);
+            let before = Snapshot::take();
+            world.linkspan("ps").ok();
+            before.assert_unchanged("ps");
+            for line in ["reconcile", "gc", "detach second", "network rm open stuck", "gc"] {
+                world.linkspan(line).ok();
+            }
+            vanish("first", first);
+            vanish("second", second);
+        });
+    });
+}
+
+#[test]
+fn a_descriptor_that_is_of_another_namespace_since_is_no_sign_that_the_container_is_gone() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let (_netns, other) = (NetNs::create("/run/netns/a").unwrap(), NetNs::create_anonymous().unwrap());
+        let mut place = OwnedFd::from(fs::File::open("/run/netns/a").unwrap());
+        let path = format!("/proc/{}/fd/{}", process::id(), place.as_raw_fd());
+        world.linkspan(&format!("attach a --netns {path}")).ok();
+        dup2(other.as_fd(), &mut place).unwrap();
+        assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+        drop(place);
+        assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+    });
+}
+
+#[test]
 fn who_comes_elsewhere_leaves_the_rules_of_a_network_whose_record_is_gone() {
     in_private(|| {
         with_each_firewall(|world| {
@@ -422,9 +474,13 @@ fn a_network_in_use_of_which_no_file_tells_stays_until_its_containers_are_detach
         with_each_firewall(|world| {
             let _pinned = NetNs::create("/run/netns/near").unwrap();
             let before = Snapshot::take();
-            let (living, _) = with_a_lost_network(world);
+            let (living, path) = with_a_lost_network(world);
             fs::remove_file("/var/lib/linkspan/networks/web").unwrap();
             let lost = Snapshot::take();
+            // One that cannot be read says as little.
+            fs::write(&path, "?").unwrap();
+            assert_eq!(world.linkspan("gc").ok(), format!("remove {path}, which cannot be read\n"));
+            lost.assert_unchanged("gc of a damaged record");
             for (line, said) in [("plan gc", "nothing would change\n"), ("gc", "nothing to remove\n")] {
                 assert_eq!(world.linkspan(line).ok(), said);
                 lost.assert_unchanged(line);

@@ -175,8 +175,10 @@ impl Host {
     pub(crate) fn mark_leaving(&self, record: &mut Record<AttachmentRecord>) {
         // One that is taken back is in `pending` already, where the next caller finds it.
         let _ = record.move_to(&self.run.pending);
-        // A record that cannot be written, on a full disk say, is no reason to leave the rest.
-        let _ = record.append(AttachmentRecord { leaving: true, ..record.value().clone() });
+        if !record.value().leaving {
+            // A record that cannot be written, on a full disk say, is no reason to leave the rest.
+            let _ = record.append(AttachmentRecord { leaving: true, ..record.value().clone() });
+        }
     }
 
     fn clear_together(&self, attachments: &[Attachment]) -> Result<(), Error> {
@@ -213,10 +215,21 @@ impl Host {
     }
 
     /// Gives back what is left of an attachment without rules and links: leases, claims, the record itself.
-    pub(crate) fn forget_attachment(&self, record: Record<AttachmentRecord>) -> Result<(), Error> {
+    pub(crate) fn forget_attachment(&self, mut record: Record<AttachmentRecord>) -> Result<(), Error> {
         let what = Residue::Records { of: record.value().name.to_string() };
+        self.mark_bare(&mut record);
         let released = self.release(record.value());
         released.and_then(|()| Ok(record.remove()?)).map_err(|refused: Error| refused.leaving(what))
+    }
+
+    /// Its addresses and ports are anybody's from here on, so whoever goes on with it must not remove their rules.
+    fn mark_bare(&self, record: &mut Record<AttachmentRecord>) {
+        // Among those that are attached it would be one that was cut.
+        if record.value().attachment.is_some() && record.is_in(&self.run.pending) {
+            // As above: what cannot be written is no reason to leave the rest.
+            let bare = AttachmentRecord { leaving: true, attachment: None, ..record.value().clone() };
+            let _ = record.append(bare);
+        }
     }
 
     pub(crate) fn withdraw(&self, attachment: &Attachment) -> Result<(), Error> {
@@ -266,10 +279,11 @@ impl Host {
         let Namespace { cookie, place } = &attachment.namespace;
         let Some(place) = place else { return self.lost_its_links(attachment) };
         match place.find() {
-            Ok(Some(netns)) => Ok(netns.cookie() != *cookie),
-            // A process that was named by its path may have ended before others in its namespace.
-            Ok(None) if is_of_a_process(place) => self.lost_its_links(attachment),
-            Ok(None) => Ok(true),
+            Ok(Some(netns)) if netns.cookie() == *cookie => Ok(false),
+            // A process that was named by its path may have ended before others in its namespace, or have another
+            // descriptor of that number.
+            Ok(_) if is_of_a_process(place) => self.lost_its_links(attachment),
+            Ok(_) => Ok(true),
             // One that cannot be looked at may well live.
             Err(_) => Ok(false),
         }
@@ -318,6 +332,11 @@ impl Host {
     /// next call.
     pub fn repair(&self) -> Result<(), Error> {
         self.remove(|_| Ok(()))
+    }
+
+    /// Removes the records of an older boot, which say nothing: who plans sees none, as who acts.
+    pub(crate) fn forget_older_boots(&self) -> Result<(), Error> {
+        if self.run.admits(&self.identity)? { Ok(()) } else { self.repair() }
     }
 
     /// Takes back what dead processes left under way; what a live one is at is left alone.

@@ -101,7 +101,7 @@ impl Run {
         if is_cut { Err(records::Error::Torn { path: folder.path().join(name.as_str()) }) } else { Ok(()) }
     }
 
-    /// The networks that attachments are on by their records, and that have no record themselves, readable or not.
+    /// The networks that attachments are on by their records, and that have no record themselves which can be read.
     pub(crate) fn lost(&self) -> Result<UsersOfNetworks, Error> {
         let (mut lost, on_record) = (self.networks_in_use()?, self.networks_on_record()?);
         lost.retain(|network, _| !on_record.contains(network));
@@ -134,7 +134,10 @@ impl Run {
     fn networks_on_record(&self) -> Result<BTreeSet<NetworkId>, Error> {
         let mut networks = BTreeSet::new();
         for folder in [&self.pending, &self.up, &self.pending] {
-            networks.extend(folder.names()?.iter().filter_map(network_of));
+            for name in folder.names()?.iter().filter(|name| network_of(name).is_some()) {
+                let record = undamaged(folder.peek_record::<NetworkRecord>(name))?;
+                networks.extend(record.map(|record| record.network.id));
+            }
         }
         Ok(networks)
     }
