@@ -131,9 +131,10 @@ pub(crate) const CHANGING: [&str; 12] = [
 ];
 
 /// A refusal that `iptables-restore` does not tell of: where it cannot ask the kernel which revisions of a match there
-/// are, it takes the oldest, and finds the rule by its own words no more, whoever asks.
-pub(crate) const SWALLOWED: [(&str, &str); 3] =
-    [("socket", "EMFILE"), ("socket", "EPERM"), ("socket", "ENOBUFS")];
+/// are, it takes the oldest, and finds the rule by its own words no more, whoever asks. And where its answer is
+/// interrupted, as it is by no signal that it has a handler for, it sends once more what is done.
+pub(crate) const SWALLOWED: [(&str, &str); 4] =
+    [("socket", "EMFILE"), ("socket", "EPERM"), ("socket", "ENOBUFS"), ("recvmsg", "EINTR")];
 
 /// Whether this call is known, be it as one that is not refused.
 pub(crate) fn is_known(call: &str) -> bool {

@@ -411,7 +411,7 @@ fn reconcile_writes_anew_what_other_files_tell() {
 fn reconcile_writes_anew_what_was_removed_of_who_has_what() {
     in_private(|| {
         let scene = Scene::new();
-        for path in &[1, 2, 5].map(|file: usize| scene.files()[file].clone()) {
+        for path in &[0, 1, 2, 5].map(|file: usize| scene.files()[file].clone()) {
             fs::remove_file(path).unwrap();
             assert!(is_told(&scene.world.linkspan("plan reconcile"), path), "{path}");
             assert_eq!(scene.world.linkspan("reconcile").ok(), format!("rebuild {path}\n"));

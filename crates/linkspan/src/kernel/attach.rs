@@ -347,7 +347,7 @@ impl Host {
     /// As [`attach`](Self::attach).
     pub fn plan_attach(&self, netns: &NetNs, wanted: &Container) -> Result<Plan, Error> {
         self.check(netns, wanted)?;
-        self.run.admits(&self.identity)?;
+        self.forget_older_boots()?;
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
         let ports = self.ports_to_count(&networks)?;

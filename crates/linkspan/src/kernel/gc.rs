@@ -10,7 +10,7 @@ use crate::kernel::undone::Undone;
 use crate::plan::{NetworkRecord, RulesPlan};
 use crate::{Attachment, AttachmentId, ContainerName, Error, NetworkId, Residue, mark};
 use linkspan_net_types::{IfName, Mtu};
-use linkspan_records::{FileName, Taken};
+use linkspan_records::{FileName, Folder, Taken};
 use linkspan_veth_bridge::kernel::Links;
 use linkspan_veth_bridge::{self as links, Look};
 use std::collections::BTreeSet;
@@ -22,7 +22,8 @@ impl Host {
     /// # Errors
     /// As [`gc`](Self::gc).
     pub fn plan_gc(&self) -> Result<Garbage, Error> {
-        self.run.admits(&self.identity)?;
+        self.forget_older_boots()?;
+        let _here = self.run.stay()?;
         Ok(garbage(self.survey()?))
     }
 
@@ -92,7 +93,8 @@ impl Host {
     }
 
     fn prune(&self) -> Result<(), Error> {
-        Ok(self.rules.prune(self.netns.as_fd(), &self.run.rules_of(Readable::Undamaged)?)?)
+        let lock = self.lock_rules()?;
+        Ok(self.rules.prune(self.netns.as_fd(), &lock, &self.run.rules_of(Readable::Undamaged)?)?)
     }
 
     fn remove_damaged(&self, garbage: &Garbage, undone: &mut Undone) {
@@ -196,25 +198,19 @@ impl Host {
     /// What killed processes were at work on: a record that can be locked has no living owner.
     fn unfinished(&self) -> Result<Vec<String>, Error> {
         let mut names = BTreeSet::new();
-        for file in self.run.pending.names()? {
-            // A damaged one is among what is damaged.
-            names.extend(undamaged(self.name_of_the_dead(&file))?);
+        for folder in [&self.run.pending, &self.run.warm] {
+            for file in folder.names()? {
+                // A damaged one is among what is damaged.
+                names.extend(undamaged(name_of_the_dead(folder, &file))?);
+            }
         }
-        names.extend(self.abandoned()?.iter().map(|record| record.value().name.to_string()));
         Ok(names.into_iter().collect())
     }
+}
 
-    fn name_of_the_dead(&self, file: &FileName) -> Result<Option<String>, Error> {
-        let pending = &self.run.pending;
-        if network_of(file).is_some() {
-            return Ok(match pending.take_record::<NetworkRecord>(file)? {
-                Taken::Here(record) => Some(record.value().network.name.to_string()),
-                Taken::Busy | Taken::Absent => None,
-            });
-        }
-        Ok(match pending.take_record::<AttachmentRecord>(file)? {
-            Taken::Here(record) => Some(record.value().name.to_string()),
-            Taken::Busy | Taken::Absent => None,
-        })
-    }
+fn name_of_the_dead(folder: &Folder, file: &FileName) -> Result<Option<String>, linkspan_records::Error> {
+    Ok(match network_of(file) {
+        Some(_) => folder.peek_free::<NetworkRecord>(file)?.map(|record| record.network.name.to_string()),
+        None => folder.peek_free::<AttachmentRecord>(file)?.map(|record| record.name.to_string()),
+    })
 }

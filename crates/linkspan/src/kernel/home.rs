@@ -38,14 +38,20 @@ impl Document for Identity {
 enum Welcome {
     Ours,
     Empty,
+    /// There are records, and nothing says whose.
+    Lost,
     OlderBoot,
-    Other { what: &'static str, there: String, wanted: String },
+    Other {
+        what: &'static str,
+        there: String,
+        wanted: String,
+    },
 }
 
 impl Identity {
     /// Judges what is on file; a folder that holds nothing may change its firewall.
     fn judge(&self, there: Option<&Self>, idle: bool) -> Welcome {
-        let Some(there) = there else { return Welcome::Empty };
+        let Some(there) = there else { return if idle { Welcome::Empty } else { Welcome::Lost } };
         let other = |what, there: &dyn ToString, wanted: &dyn ToString| Welcome::Other {
             what,
             there: there.to_string(),
@@ -131,16 +137,39 @@ impl Run {
     /// # Errors
     /// [`Error::RunFolder`] where it is another's.
     pub(crate) fn admits(&self, identity: &Identity) -> Result<bool, Error> {
-        let there = self.root.read::<Identity>(&file("host"))?;
-        match identity.judge(there.as_ref(), self.is_idle()?) {
+        let name = file("host");
+        let welcome = match self.welcome(identity, &name)? {
+            Welcome::Lost => {
+                // Somebody may have come in between the two looks.
+                let _here = self.locks.lock(&name, Access::Shared)?;
+                self.welcome(identity, &name)?
+            }
+            welcome => welcome,
+        };
+        match welcome {
             Welcome::Ours | Welcome::Empty => Ok(true),
             Welcome::OlderBoot => Ok(false),
+            Welcome::Lost => Err(self.is_nobodys(&name)),
             Welcome::Other { what, there, wanted } => Err(self.is_of_another(what, there, wanted)),
         }
     }
 
+    fn welcome(&self, identity: &Identity, name: &FileName) -> Result<Welcome, Error> {
+        let there = self.root.read::<Identity>(name)?;
+        Ok(identity.judge(there.as_ref(), self.is_idle()?))
+    }
+
+    fn is_nobodys(&self, name: &FileName) -> Error {
+        linkspan_records::Error::Torn { path: self.root.path().join(name.as_str()) }.into()
+    }
+
     fn is_of_another(&self, what: &'static str, there: String, wanted: String) -> Error {
         Error::RunFolder { path: self.root.path().to_owned(), what, there, wanted }
+    }
+
+    /// Keeps those out who want to be alone, as long as somebody looks at what others are at.
+    pub(crate) fn stay(&self) -> Result<Lock, Error> {
+        Ok(self.locks.lock(&file("host"), Access::Shared)?)
     }
 
     /// Comes in alone: no operation of any process is under way as long as the lock is held.
@@ -152,11 +181,11 @@ impl Run {
     }
 
     fn settle_in(&self, identity: &Identity, name: &FileName) -> Result<(), Error> {
-        let there = self.root.read::<Identity>(name)?;
-        match identity.judge(there.as_ref(), self.is_idle()?) {
+        match self.welcome(identity, name)? {
             Welcome::Ours => return Ok(()),
             Welcome::Empty => {}
             Welcome::OlderBoot => self.clear()?,
+            Welcome::Lost => return Err(self.is_nobodys(name)),
             Welcome::Other { what, there, wanted } => {
                 return Err(self.is_of_another(what, there, wanted));
             }
@@ -436,6 +465,7 @@ mod tests {
             assert_eq!(welcome, expected);
         };
         check(None, true, "Empty");
+        check(None, false, "Lost");
         check(Some(me.clone()), false, "Ours");
         check(Some(identity("a", 2, Firewall::Iptables)), false, "OlderBoot");
         check(Some(identity("b", 1, Firewall::Iptables)), true, "Empty");

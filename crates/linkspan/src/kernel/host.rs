@@ -100,6 +100,9 @@ impl Builder {
     }
 
     /// Where attachments are on record; by default `/run/INSTANCE`. It has to be empty after a reboot.
+    ///
+    /// All who use an instance in a network namespace use one folder: what is on no record of it is nobody's, so from
+    /// another folder [`Host::gc`] removes what the first one's records stand for, and an attach takes its ports.
     #[must_use]
     pub fn run_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.run_dir = Some(path.into());

@@ -128,6 +128,22 @@ impl Folder {
         Ok(Some(read.map_err(|fault| fault.at(self.path_of(name.as_str())))?))
     }
 
+    /// Reads what a record says whose owner ended or let go of it; `None` where somebody owns it, or there is none.
+    ///
+    /// Nobody can take it over during the look, which leaves it as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn peek_free<T: Document>(&self, name: &FileName) -> Result<Option<T>, Error> {
+        let Some(file) = self.open_record(name, OFlag::O_RDONLY)? else { return Ok(None) };
+        let held = hold(file, FlockArg::LockSharedNonblock);
+        match held.map_err(self.fault(Action::Lock, name.as_str()))? {
+            Some(_held) => self.peek_record(name),
+            None => Ok(None),
+        }
+    }
+
     fn open_record(&self, name: &FileName, flags: OFlag) -> Result<Option<File>, Error> {
         self.open_file(name.as_str(), flags)
     }
@@ -178,6 +194,12 @@ impl<T> Record<T> {
     #[must_use]
     pub fn name(&self) -> &FileName {
         &self.name
+    }
+
+    /// Says whether the record is in this folder.
+    #[must_use]
+    pub fn is_in(&self, folder: &Folder) -> bool {
+        self.folder.path() == folder.path()
     }
 
     /// Moves the record to another folder of the same file system, under its name; it stays locked.
