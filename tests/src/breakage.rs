@@ -2,8 +2,9 @@
 //! operation is done, or what stayed is told and goes.
 //!
 //! `operations` is the table of what the command does, `ways` of what a system call may come back with, `judge`
-//! compares the host with what it was and with what it has to become. None of them knows what an operation does, so a
-//! step that is added is broken with the others.
+//! compares the host with what it was and with what it has to become, and what is said with what is said where
+//! nothing is broken. None of them knows what an operation does, so a step that is added is broken with the
+//! others.
 //!
 //! Of several threads and programs that make a call, the first to come to so many of it is broken
 //! ([`Fault::nth`](crate::strace::Fault)); that each of iptables' programs fails, `faults` plays by programs of their
