@@ -116,31 +116,70 @@ fn networks_come_back_as_they_were_with_their_first_container_and_keep_their_add
     });
 }
 
+/// What a killed process left before the reboot.
+const LEFT: &str = "run/pending/00c0ffee00c0ffee";
+
+/// A disk with a run folder, `run`, of a boot that ended with two containers attached and an address kept.
+fn left_behind(name: &str) -> Disk {
+    let disk = Disk::new(name);
+    disk.boot(1, "run", |boot| {
+        boot.linkspan("network create web --subnet 10.88.0.0/24").ok();
+        assert_eq!(boot.attach("a", "--network web -p 8000:80"), "10.88.0.2");
+        assert_eq!(boot.attach("b", "--network web"), "10.88.0.3");
+        assert_eq!(boot.attach("kept", "--network web"), "10.88.0.4");
+        boot.linkspan("detach --keep-address kept").ok();
+        fs::write(disk.path.join(LEFT), "{").unwrap();
+    });
+    disk
+}
+
+#[test]
+fn whichever_command_comes_first_after_a_reboot_finds_nobody_in_a_run_folder_that_was_not_emptied() {
+    // Each with how it ends, what it says of what there is, and what it says of what there was.
+    const LINES: [(&str, i32, &str, &[&str]); 11] = [
+        ("ps", 0, "NAME", &["web", "10.88"]),
+        ("port a", 1, "", &[]),
+        ("inspect a", 1, "", &[]),
+        ("explain a host", 1, "", &[]),
+        ("plan gc", 0, "nothing to remove", &["web", "00c0ffee"]),
+        ("gc", 0, "nothing to remove", &["web", "00c0ffee"]),
+        ("plan reconcile", 0, "the host is as the records say", &["web", "10.88"]),
+        ("reconcile", 0, "the host is as the records say", &["web", "10.88"]),
+        ("doctor", 0, "", &["web", "10.88"]),
+        ("plan attach a --netns /run/netns/c --network web -p 8000:80", 0, "10.88.0.2/24", &[]),
+        ("plan attach c --netns /run/netns/c --network web --ip 10.88.0.4", 1, "", &[]),
+    ];
+    in_private(|| {
+        let (disk, wrong) = (left_behind("first"), Mutex::new(Vec::new()));
+        for (nth, (line, code, there, gone)) in (2..).zip(LINES) {
+            let folder = format!("run-{nth}");
+            let [from, to] = ["run", &folder].map(|name| disk.path.join(name).display().to_string());
+            tool(&format!("cp -a {from} {to}"));
+            disk.boot(nth, &folder, |boot| {
+                NetNs::create("/run/netns/c").unwrap();
+                let ran = boot.linkspan(line);
+                let is_right = ran.code() == Some(code) && ran.out.contains(there);
+                if !is_right || gone.iter().any(|word| ran.out.contains(word)) {
+                    wrong.lock().unwrap().push(format!("{line}: {ran}"));
+                }
+            });
+        }
+        let wrong = wrong.into_inner().unwrap();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
 #[test]
 fn a_run_folder_that_a_reboot_did_not_empty_says_nothing() {
     in_private(|| {
-        let disk = Disk::new("run");
-        let left = "run/pending/00c0ffee00c0ffee";
-        disk.boot(1, "run", |boot| {
-            boot.linkspan("network create web --subnet 10.88.0.0/24").ok();
-            assert_eq!(boot.attach("a", "--network web -p 8000:80"), "10.88.0.2");
-            assert_eq!(boot.attach("b", "--network web"), "10.88.0.3");
-            assert_eq!(boot.attach("kept", "--network web"), "10.88.0.4");
-            boot.linkspan("detach --keep-address kept").ok();
-            fs::write(disk.path.join(left), "{").unwrap();
-        });
+        let disk = left_behind("run");
         disk.boot(2, "run", |boot| {
-            for line in ["ps", "plan gc", "plan reconcile", "doctor"] {
-                let ran = boot.linkspan(line);
-                assert!(ran.code() == Some(0) && !ran.out.contains("web"), "{line}: {ran}");
-            }
-            assert_eq!(boot.linkspan("port a").code(), Some(1));
             // The port, the name and the address are anybody's, but for what is kept.
             assert_eq!(boot.attach("b", "--network web -p 8000:80"), "10.88.0.2");
             assert_eq!(boot.attach("c", "--network web"), "10.88.0.3");
             assert_eq!(boot.attach("e", "--network web"), "10.88.0.5");
             assert_eq!(boot.attach("kept", "--network web"), "10.88.0.4");
-            assert!(!disk.path.join(left).exists());
+            assert!(!disk.path.join(LEFT).exists());
             assert_eq!(boot.linkspan("gc").ok(), "nothing to remove\n");
             boot.linkspan("network rm --force web").ok();
             let files =
