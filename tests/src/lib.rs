@@ -80,6 +80,8 @@ mod modes;
 #[cfg(test)]
 mod obstacles;
 #[cfg(test)]
+mod orphan;
+#[cfg(test)]
 mod plan;
 #[cfg(test)]
 mod publishing;
