@@ -4,7 +4,7 @@ use crate::program::Ran;
 use crate::snapshot::likeness_of;
 
 /// The lines of an answer, each as often as it is there.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// In one order: iptables has networks in that of their ids, which are others each time.
     pub(crate) lines: Vec<String>,

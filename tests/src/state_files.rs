@@ -158,7 +158,7 @@ impl Scene {
                 Some(answer) => {
                     assert_eq!(state(), before, "{what}: {ran}");
                     let said = [&*ran.out, &*ran.err].iter().any(|text| names(text, path));
-                    assert!(said || answer.covers(&Answer::of(&ran)), "{what}: not {answer:?}, but {ran}");
+                    assert!(said || Answer::of(&ran) == *answer, "{what}: not {answer:?}, but {ran}");
                 }
                 None => self.take_back(line, &what),
             }
