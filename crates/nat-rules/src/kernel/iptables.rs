@@ -193,10 +193,10 @@ impl Iptables {
             run(program, arguments, input)
         });
         let output = output.map_err(|source| Error::Run { program, source })?;
-        if output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() && !lacks_extension(&said) {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(Error::Failed { program, line: refused_line(&said, input), said })
     }
 }
@@ -266,6 +266,11 @@ fn whole(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a program could not load an extension: it goes on without, and lists rules without what that has to say.
+fn lacks_extension(said: &str) -> bool {
+    said.lines().any(|line| line.split_once(".so: ").is_some_and(|(path, _)| path.starts_with('/')))
+}
+
 /// The line of the input that a program's complaint names by its number, counted from 1.
 fn refused_line(said: &str, input: &str) -> Option<String> {
     let mut words = said.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -280,6 +285,17 @@ mod tests {
 
     fn check(said: &str, expected: Option<&str>) {
         assert_eq!(refused_line(said, "*nat\n:X - [0:0]\nCOMMIT\n").as_deref(), expected, "{said}");
+    }
+
+    #[test]
+    fn an_extension_that_cannot_be_loaded_is_no_success() {
+        let cannot =
+            "/usr/lib/x86_64-linux-gnu/xtables/libxt_udp.so: cannot read file data: Input/output error";
+        assert!(lacks_extension(&format!("# Warning: tables\n{cannot}\n")));
+        for fine in ["", "# Warning: iptables-legacy tables present", "ERROR: ld.so: object 'x.so': ignored."]
+        {
+            assert!(!lacks_extension(fine), "{fine}");
+        }
     }
 
     #[test]
