@@ -542,3 +542,8 @@ impl fmt::Display for At {
         write!(f, "{}/{}", std::net::SocketAddr::new(self.address, self.port.get()), self.protocol)
     }
 }
+
+/// An error and what is behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
+}

@@ -2,6 +2,7 @@
 
 use super::sight::{Sight, Standing, Uplink, quoted};
 use super::{Diagnosis, Finding, Problem, Severity, traffic};
+use crate::error::chain;
 use crate::plan::{NetworkRecord, RulesPlan};
 use crate::{DefinedNetwork, Firewall, Garbage};
 use linkspan_nat_rules::iptables;
@@ -116,11 +117,6 @@ fn differences(sight: &Sight) -> Vec<Finding> {
         .then(|| Finding::wrong(Problem::Differs { steps }, Some(sight.asker.command("reconcile"))));
     let left = reconciled.left().iter().map(|left| Problem::InTheWay { what: chain(&left.source) });
     lacks.into_iter().chain(left.map(|problem| Finding::wrong(problem, None))).collect()
-}
-
-/// An error and what is behind it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
 }
 
 /// Rules that nobody needs are among what `reconcile` mends.

@@ -72,6 +72,7 @@ fn nothing() -> Garbage {
         reservations: Vec::new(),
         claims: Vec::new(),
         damaged: Vec::new(),
+        unseen: Vec::new(),
     }
 }
 

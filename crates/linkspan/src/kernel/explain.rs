@@ -1,5 +1,6 @@
 //! Looking at all that an explanation is made of. Nothing is changed, and no lock is held.
 
+use crate::error::chain;
 use crate::explain::ends::{Asked, Lack, explain};
 use crate::explain::model::{Machine, Model};
 use crate::explain::{Explanation, Question, Sender, Target};
@@ -47,7 +48,7 @@ impl Host {
         let mut model = self.model()?;
         let (repairs, doubt) = match self.repairs() {
             Ok(repairs) => (repairs, None),
-            Err(refused) => (Vec::new(), Some(refused.to_string())),
+            Err(refused) => (Vec::new(), Some(chain(&refused))),
         };
         let explained = questions.iter().map(|question| self.explain_by(&mut model, question));
         let told = |each: Explanation| Explanation { repairs: repairs.clone(), doubt: doubt.clone(), ..each };
