@@ -4,7 +4,7 @@ use crate::args::{Planned, PlannedNetwork};
 use crate::container::{namespace, resolve};
 use crate::fault::Fault;
 use crate::output::Output;
-use crate::recovery::left_over;
+use crate::recovery::{left_over, note_unseen};
 use crate::run;
 use crate::wish;
 use linkspan::{Attachment, Container, DefinedNetwork, Error, Host, Mode, NetNs};
@@ -38,7 +38,11 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
             }
             left_over(left)
         }
-        Planned::Gc => say(&host.plan_gc()?.to_string(), |steps| Steps { steps, ..Steps::default() }, out),
+        Planned::Gc => {
+            let garbage = host.plan_gc()?;
+            note_unseen(&garbage);
+            say(&garbage.to_string(), |steps| Steps { steps, ..Steps::default() }, out)
+        }
         Planned::Attach(wanted) => {
             let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
             attach(host, &namespace(&wanted.namespace)?, &container, out)

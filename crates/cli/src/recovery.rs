@@ -1,17 +1,26 @@
 //! `linkspan gc` and `reconcile`: a line for each thing that was put right; in JSON, no line where nothing was.
 
-use crate::fault::Fault;
+use crate::fault::{Fault, note};
 use crate::output::Output;
-use linkspan::{Error, Host, Left};
+use linkspan::{Error, Garbage, Host, Left};
 
 pub(crate) fn gc(host: &Host, out: Output) -> Result<(), Fault> {
     let collected = host.gc()?;
+    note_unseen(collected.garbage());
     finish(&collected.garbage().to_string(), "nothing to remove\n", collected.into_left(), out)
 }
 
 pub(crate) fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
     let reconciled = host.reconcile()?;
     finish(&reconciled.to_string(), "the host is as the records say\n", reconciled.into_left(), out)
+}
+
+/// Whether these are garbage is not known, so they stay.
+pub(crate) fn note_unseen(garbage: &Garbage) {
+    garbage
+        .unseen()
+        .iter()
+        .for_each(|name| note(format!("`{name}` stays: its namespace cannot be looked at")));
 }
 
 /// What stayed is a fault, though the rest is done; that nothing was to do is said only where nothing stayed.

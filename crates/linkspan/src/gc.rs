@@ -3,7 +3,7 @@
 
 use crate::mark;
 use crate::plan::RulesPlan;
-use crate::{Attachment, AttachmentId, Left, NetworkId};
+use crate::{Attachment, AttachmentId, ContainerName, Left, NetworkId};
 use linkspan_nat_rules::Instance;
 use linkspan_net_types::IfName;
 use linkspan_veth_bridge::{Link, LinkKind};
@@ -26,6 +26,7 @@ pub struct Garbage {
     pub(crate) reservations: Vec<NetworkId>,
     pub(crate) claims: Vec<AttachmentId>,
     pub(crate) damaged: Vec<PathBuf>,
+    pub(crate) unseen: Vec<ContainerName>,
 }
 
 impl Garbage {
@@ -77,6 +78,11 @@ impl Garbage {
     /// The records that are empty, cut off or overwritten; what they stood for is among the orphans.
     pub fn damaged(&self) -> &[PathBuf] {
         &self.damaged
+    }
+
+    /// What may be garbage or not, and stays: the containers whose namespaces cannot be looked at.
+    pub fn unseen(&self) -> &[ContainerName] {
+        &self.unseen
     }
 
     /// Whether there is nothing to remove.
@@ -148,6 +154,7 @@ pub(crate) struct Survey {
     pub(crate) instance: Instance,
     pub(crate) unfinished: Vec<String>,
     pub(crate) dead: Vec<Attachment>,
+    pub(crate) unseen: Vec<ContainerName>,
     /// Every attachment on record, or on its way there or away.
     pub(crate) attachments: BTreeSet<AttachmentId>,
     /// Every network that is defined, or up, or on its way there or away.
@@ -178,8 +185,20 @@ pub(crate) fn garbage(survey: Survey) -> Garbage {
     let books = gone.into_iter().map(|(network, _)| *network).collect();
     let reservations = survey.keeping.iter().copied().filter(|id| !survey.networks.contains(id)).collect();
     let claims = survey.claimants.iter().copied().filter(stray).collect();
-    let Survey { unfinished, dead, rules, damaged, .. } = survey;
-    Garbage { unfinished, dead, host_ends, bridges, rules, leases, books, reservations, claims, damaged }
+    let Survey { unfinished, dead, unseen, rules, damaged, .. } = survey;
+    Garbage {
+        unfinished,
+        dead,
+        host_ends,
+        bridges,
+        rules,
+        leases,
+        books,
+        reservations,
+        claims,
+        damaged,
+        unseen,
+    }
 }
 
 /// The host ends and the bridges of ours that no record names.
@@ -237,6 +256,7 @@ mod tests {
             instance: ours,
             unfinished: Vec::new(),
             dead: Vec::new(),
+            unseen: Vec::new(),
             attachments: [id(1)].into(),
             networks: [network(1)].into(),
             recorded: ["vethls1", "ls-a"].map(|name| name.parse().unwrap()).into(),

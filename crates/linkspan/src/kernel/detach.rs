@@ -24,6 +24,15 @@ pub enum Detached {
     Absent,
 }
 
+/// What is known of a container that is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Lives,
+    Gone,
+    /// Its place cannot be looked at, so it may well live.
+    Unseen,
+}
+
 impl Host {
     /// Takes a namespace off its networks: rules, links, leases, record. Its other links stay, and so does
     /// the namespace itself; the guests of a container that shared it keep `lo`.
@@ -273,30 +282,37 @@ impl Host {
         }
     }
 
-    /// Whether a container is gone without having been detached: its namespace is not where it was, or its
-    /// host ends are gone, which go with the namespace.
+    /// Whether it is known that a container is gone without having been detached.
     pub(crate) fn is_dead(&self, attachment: &Attachment) -> Result<bool, Error> {
+        Ok(self.life_of(attachment)? == Life::Gone)
+    }
+
+    /// A container is gone when its namespace is not where it was, or its host ends are gone, which go with the
+    /// namespace.
+    pub(crate) fn life_of(&self, attachment: &Attachment) -> Result<Life, Error> {
         let Namespace { cookie, place } = &attachment.namespace;
-        let Some(place) = place else { return self.lost_its_links(attachment) };
+        let Some(place) = place else { return self.life_by_links(attachment) };
         match place.find() {
-            Ok(Some(netns)) if netns.cookie() == *cookie => Ok(false),
+            Ok(Some(netns)) if netns.cookie() == *cookie => Ok(Life::Lives),
             // A process that was named by its path may have ended before others in its namespace, or have another
             // descriptor of that number.
-            Ok(_) if is_of_a_process(place) => self.lost_its_links(attachment),
-            Ok(_) => Ok(true),
-            // One that cannot be looked at may well live.
-            Err(_) => Ok(false),
+            Ok(_) if is_of_a_process(place) => self.life_by_links(attachment),
+            Ok(_) => Ok(Life::Gone),
+            Err(_) => Ok(Life::Unseen),
         }
     }
 
-    /// Whether no host end of a container is left; one that never had any lives as long as its place.
-    fn lost_its_links(&self, attachment: &Attachment) -> Result<bool, Error> {
-        let Some(look) = plan::look_at_ends(attachment) else {
-            return Ok(attachment.namespace.place.is_some());
+    /// One that has a host end lives; one that never had any lives as long as its place.
+    fn life_by_links(&self, attachment: &Attachment) -> Result<Life, Error> {
+        let is_gone = match plan::look_at_ends(attachment) {
+            Some(look) => {
+                let seen = self.links(|door| door.observe(&look, None))?;
+                let gone = |end: &AttachedEndpoint| !seen.host.links.contains_key(end.host_link.as_str());
+                attachment.endpoints.iter().all(gone)
+            }
+            None => attachment.namespace.place.is_some(),
         };
-        let seen = self.links(|door| door.observe(&look, None))?;
-        let gone = |end: &AttachedEndpoint| !seen.host.links.contains_key(end.host_link.as_str());
-        Ok(attachment.endpoints.iter().all(gone))
+        Ok(if is_gone { Life::Gone } else { Life::Lives })
     }
 
     /// Detaches a dead container, whose runtime never did, and says whether it was one.

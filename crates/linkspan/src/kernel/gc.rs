@@ -4,6 +4,7 @@ use crate::attachment::AttachmentRecord;
 use crate::gc::{Collected, Garbage, Survey, garbage};
 use crate::kernel::attach::owner;
 use crate::kernel::damage::{or_damage, undamaged};
+use crate::kernel::detach::Life;
 use crate::kernel::home::{Readable, file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
@@ -32,7 +33,7 @@ impl Host {
     /// address that is kept stays so ([`Addresses::Keep`](crate::Addresses::Keep)) as long as its network is defined.
     ///
     /// A container is gone when its namespace is not where it was, or, where it has no place, when its host ends are
-    /// gone. Links are known by their MAC ([`Garbage::orphans`]). What cannot be removed is told
+    /// gone; one that cannot be looked at stays ([`Garbage::unseen`]). Links are known by their MAC ([`Garbage::orphans`]). What cannot be removed is told
     /// ([`Collected::left`]) and stays on record, and so do leases that cannot be read. No other operation is at work meanwhile. A run folder with
     /// containers that was removed by hand is a run folder without records: their links are orphans then.
     ///
@@ -157,9 +158,13 @@ impl Host {
         let mut unheard_of = self.unheard_of()?;
         let defined = self.state.all()?.into_iter().map(|network| network.id).collect();
         let records = self.run.survey(&defined)?;
-        let mut dead = Vec::new();
+        let (mut dead, mut unseen) = (Vec::new(), Vec::new());
         for attachment in records.confirmed {
-            dead.extend(self.is_dead(&attachment)?.then_some(attachment));
+            match self.life_of(&attachment)? {
+                Life::Lives => {}
+                Life::Gone => dead.push(attachment),
+                Life::Unseen => unseen.push(attachment.name),
+            }
         }
         let lives = |name: &ContainerName| dead.iter().all(|dead: &Attachment| dead.name != *name);
         unheard_of.retain(|_, users| users.iter().any(lives));
@@ -168,6 +173,7 @@ impl Host {
             instance: self.instance(),
             unfinished: self.unfinished()?,
             dead,
+            unseen,
             attachments: records.attachments,
             networks: records.networks.into_iter().chain(defined).chain(unheard_of.into_keys()).collect(),
             recorded: records.links,
