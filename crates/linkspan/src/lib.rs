@@ -37,6 +37,7 @@ mod error;
 pub mod explain;
 mod gc;
 mod id;
+mod identity;
 #[cfg(feature = "kernel")]
 mod kernel;
 #[cfg(feature = "lab")]

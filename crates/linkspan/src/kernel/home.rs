@@ -2,15 +2,12 @@
 
 use crate::attachment::AttachmentRecord;
 use crate::claims::{Claims, Entry};
+use crate::identity::{Identity, Welcome};
 use crate::kernel::damage::undamaged;
-use crate::plan::{Firewall, NetworkRecord};
 use crate::{AttachmentId, Error, NetworkId};
 use linkspan_ipam::{LeaseBook, Leases};
-use linkspan_nat_rules::{Change, Instance, Ruleset};
-use linkspan_netns::Cookie;
-use linkspan_records::{Access, Document, Durability, FileName, Folder, Ledger, Lock};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use linkspan_records::{Access, Durability, FileName, Folder, Ledger, Lock};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,58 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A name of ours as a file's: names and ids are letters, digits, `_`, `.` and `-`, and shorter.
 pub(crate) fn file(name: impl Display) -> FileName {
     name.to_string().parse().expect("names and ids of ours are made of what a file's name may hold")
-}
-
-/// Whose a run folder is. A file of an older boot says nothing about this one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    pub(crate) instance: Instance,
-    pub(crate) boot: String,
-    pub(crate) namespace: Cookie,
-    pub(crate) firewall: Firewall,
-}
-
-impl Document for Identity {
-    const VERSION: u32 = 1;
-}
-
-/// What the identity on file means for one who comes with another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Welcome {
-    Ours,
-    Empty,
-    /// There are records, and nothing says whose.
-    Lost,
-    OlderBoot,
-    Other {
-        what: &'static str,
-        there: String,
-        wanted: String,
-    },
-}
-
-impl Identity {
-    /// Judges what is on file; a folder that holds nothing may change its firewall.
-    fn judge(&self, there: Option<&Self>, idle: bool) -> Welcome {
-        let Some(there) = there else { return if idle { Welcome::Empty } else { Welcome::Lost } };
-        let other = |what, there: &dyn ToString, wanted: &dyn ToString| Welcome::Other {
-            what,
-            there: there.to_string(),
-            wanted: wanted.to_string(),
-        };
-        match there {
-            there if there == self => Welcome::Ours,
-            Self { boot, .. } if *boot != self.boot => Welcome::OlderBoot,
-            _ if idle => Welcome::Empty,
-            Self { instance, .. } if *instance != self.instance => {
-                other("instance", instance, &self.instance)
-            }
-            Self { namespace, .. } if *namespace != self.namespace => {
-                other("network namespace", namespace, &self.namespace)
-            }
-            Self { firewall, .. } => other("firewall", firewall, &self.firewall),
-        }
-    }
 }
 
 /// The run folder, which a reboot empties: attachments, networks that are up, leases, claims.
@@ -361,50 +306,6 @@ impl Run {
         }
         Ok(false)
     }
-
-    /// All rules that the records want.
-    pub(crate) fn rules(&self) -> Result<Ruleset, Error> {
-        self.rules_of(Readable::All)
-    }
-
-    /// All rules that these records want.
-    pub(crate) fn rules_of(&self, which: Readable) -> Result<Ruleset, Error> {
-        Ok(Ruleset::new().after(&self.wanted(which)?.change)?)
-    }
-
-    /// What makes all rules that these records want.
-    pub(crate) fn wanted(&self, which: Readable) -> Result<WantedRules, Error> {
-        let mut change = Change::new();
-        let (mut on_record, mut used) = (BTreeSet::new(), BTreeSet::new());
-        // In the order in which a record could slip away from the reader: it is rather seen twice than not at all.
-        for folder in [&self.pending, &self.up, &self.pending] {
-            for name in folder.names()?.iter().filter(|name| name.as_str().starts_with(NETWORK)) {
-                let Some(record) = which.of(folder.peek_record::<NetworkRecord>(name))? else { continue };
-                on_record.insert(record.network.id);
-                if !record.leaving {
-                    change = change.add_network(record.rules);
-                }
-            }
-        }
-        for folder in [&self.pending, &self.attachments, &self.pending] {
-            for name in folder.names()?.iter().filter(|name| !name.as_str().starts_with(NETWORK)) {
-                let record = which.of(self.peek_attachment(folder, name))?;
-                if let Some(attachment) = record.filter(|r| !r.leaving).and_then(|r| r.attachment) {
-                    used.extend(attachment.endpoints.iter().map(|endpoint| endpoint.network_id));
-                    change = change.publish_all(attachment.rules()?);
-                }
-            }
-        }
-        Ok(WantedRules { change, lost: &used - &on_record })
-    }
-}
-
-/// All rules that records want, as a change of none.
-#[derive(Debug)]
-pub(crate) struct WantedRules {
-    pub(crate) change: Change,
-    /// Networks that somebody is on and of which no record tells: their rules are not among these.
-    pub(crate) lost: BTreeSet<NetworkId>,
 }
 
 /// Which records are read.
@@ -443,33 +344,4 @@ pub(crate) fn network_file(network: NetworkId) -> FileName {
 /// The network whose record has this name.
 pub(crate) fn network_of(name: &FileName) -> Option<NetworkId> {
     name.as_str().strip_prefix(NETWORK)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity(boot: &str, namespace: u64, firewall: Firewall) -> Identity {
-        let namespace = Cookie::new(namespace);
-        Identity { instance: Instance::default(), boot: boot.to_owned(), namespace, firewall }
-    }
-
-    #[test]
-    fn a_folder_of_this_boot_belongs_to_one_namespace_and_firewall() {
-        let me = identity("b", 1, Firewall::Nftables);
-        let check = |there: Option<Identity>, idle: bool, expected: &str| {
-            let welcome = match me.judge(there.as_ref(), idle) {
-                Welcome::Other { what, there, wanted } => format!("{what}: {there}, not {wanted}"),
-                welcome => format!("{welcome:?}"),
-            };
-            assert_eq!(welcome, expected);
-        };
-        check(None, true, "Empty");
-        check(None, false, "Lost");
-        check(Some(me.clone()), false, "Ours");
-        check(Some(identity("a", 2, Firewall::Iptables)), false, "OlderBoot");
-        check(Some(identity("b", 1, Firewall::Iptables)), true, "Empty");
-        check(Some(identity("b", 1, Firewall::Iptables)), false, "firewall: iptables, not nftables");
-        check(Some(identity("b", 2, Firewall::Nftables)), false, "network namespace: 2, not 1");
-    }
 }

@@ -1,8 +1,9 @@
 use crate::claims::Entry;
 use crate::id::Moment;
+use crate::identity::Identity;
 use crate::kernel::damage::or_damage;
 use crate::kernel::firewall::Rules;
-use crate::kernel::home::{Identity, Readable, Run, file};
+use crate::kernel::home::{Readable, Run, file};
 use crate::kernel::state::State;
 use crate::kernel::undone::Undone;
 use crate::kernel::warm::Waiting;

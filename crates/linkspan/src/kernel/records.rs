@@ -2,9 +2,10 @@
 
 use crate::attachment::AttachmentRecord;
 use crate::kernel::damage::undamaged;
-use crate::kernel::home::{Run, network_file, network_of};
+use crate::kernel::home::{Readable, Run, network_file, network_of};
 use crate::plan::NetworkRecord;
 use crate::{AttachedEndpoint, Attachment, AttachmentId, ContainerName, Error, NetworkId};
+use linkspan_nat_rules::{Change, Ruleset};
 use linkspan_net_types::IfName;
 use linkspan_records::{self as records, Document, FileName, Folder, Record, Taken};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,14 @@ impl Records {
             read => Ok(read?),
         }
     }
+}
+
+/// All rules that records want, as a change of none.
+#[derive(Debug)]
+pub(crate) struct WantedRules {
+    pub(crate) change: Change,
+    /// Networks that somebody is on and of which no record tells: their rules are not among these.
+    pub(crate) lost: BTreeSet<NetworkId>,
 }
 
 impl Run {
@@ -179,6 +188,42 @@ impl Run {
         records.damaged.sort();
         records.damaged.dedup();
         Ok(records)
+    }
+
+    /// All rules that the records want.
+    pub(crate) fn rules(&self) -> Result<Ruleset, Error> {
+        self.rules_of(Readable::All)
+    }
+
+    /// All rules that these records want.
+    pub(crate) fn rules_of(&self, which: Readable) -> Result<Ruleset, Error> {
+        Ok(Ruleset::new().after(&self.wanted(which)?.change)?)
+    }
+
+    /// What makes all rules that these records want.
+    pub(crate) fn wanted(&self, which: Readable) -> Result<WantedRules, Error> {
+        let mut change = Change::new();
+        let (mut on_record, mut used) = (BTreeSet::new(), BTreeSet::new());
+        // In the order in which a record could slip away from the reader: it is rather seen twice than not at all.
+        for folder in [&self.pending, &self.up, &self.pending] {
+            for name in folder.names()?.iter().filter(|name| network_of(name).is_some()) {
+                let Some(record) = which.of(folder.peek_record::<NetworkRecord>(name))? else { continue };
+                on_record.insert(record.network.id);
+                if !record.leaving {
+                    change = change.add_network(record.rules);
+                }
+            }
+        }
+        for folder in [&self.pending, &self.attachments, &self.pending] {
+            for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
+                let record = which.of(self.peek_attachment(folder, name))?;
+                if let Some(attachment) = record.filter(|r| !r.leaving).and_then(|r| r.attachment) {
+                    used.extend(attachment.endpoints.iter().map(|endpoint| endpoint.network_id));
+                    change = change.publish_all(attachment.rules()?);
+                }
+            }
+        }
+        Ok(WantedRules { change, lost: &used - &on_record })
     }
 
     /// Removes a record that cannot be read, and nothing else.

@@ -5,8 +5,9 @@
 
 use crate::kernel::defining::{Defining, Turn};
 use crate::kernel::firewall::RulesLock;
-use crate::kernel::home::{Readable, WantedRules, network_file};
+use crate::kernel::home::{Readable, network_file};
 use crate::kernel::host::Host;
+use crate::kernel::records::WantedRules;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord};
 use crate::{Container, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue};
