@@ -114,7 +114,7 @@ impl Host {
         });
         match idle {
             done @ (Ok(()) | Err(Error::LeftBehind { refused: None, .. })) => {
-                undone.note(Residue::Unknown, done);
+                undone.merge(done);
             }
             Err(refused) => return Err(refused),
         }
@@ -141,7 +141,7 @@ impl Host {
             }
         }
         self.keep_where_wanted(addresses, &idle)?;
-        undone.note(Residue::Unknown, self.take_back_all(idle));
+        undone.merge(self.take_back_all(idle));
         undone.finish()
     }
 

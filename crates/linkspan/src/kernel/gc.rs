@@ -60,12 +60,12 @@ impl Host {
         if undone.is_whole() {
             self.remove_damaged(&garbage, &mut undone);
         }
-        undone.note(Residue::Unknown, self.take_back_pending());
-        undone.note(Residue::Unknown, self.release_all_dead(&garbage));
+        undone.merge(self.take_back_pending());
+        undone.merge(self.release_all_dead(&garbage));
         if undone.is_whole() {
             undone.note(Residue::Records { of: self.run.path() }, self.forget_strays(&garbage));
         }
-        undone.note(Residue::Unknown, self.tell_unreadable_leases());
+        undone.merge(self.tell_unreadable_leases());
         Ok(Collected { garbage, left: undone.into_left() })
     }
 
@@ -117,8 +117,8 @@ impl Host {
         let taken_back = self.take_back_all(records);
         let networks = self.take_back_every_network();
         let mut undone = Undone::default();
-        undone.note(Residue::Unknown, taken_back);
-        undone.note(Residue::Unknown, networks);
+        undone.merge(taken_back);
+        undone.merge(networks);
         undone.finish()
     }
 

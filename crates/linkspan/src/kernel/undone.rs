@@ -18,6 +18,11 @@ impl Undone {
         }
     }
 
+    /// Notes what another work of several parts says of itself.
+    pub(crate) fn merge(&mut self, done: Result<(), Error>) {
+        self.note(Residue::Unknown, done);
+    }
+
     pub(crate) const fn is_whole(&self) -> bool {
         self.left.is_empty()
     }
