@@ -18,7 +18,7 @@ use std::str::FromStr;
 #[command(
     name = "linkspan",
     version,
-    after_help = "Exit status: 1 refused, nothing changed; 2 usage; 3 something was left behind, and is named"
+    after_help = "Exit status: 1 refused, and nothing changed but what the dead left; 2 usage; 3 something was left behind, and is named"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
