@@ -130,9 +130,10 @@ pub(crate) const CHANGING: [&str; 12] = [
     "exit_group",
 ];
 
-/// A refusal that `iptables-restore` does not tell of: where it cannot ask the kernel which revisions of a match there
-/// are, it takes the oldest, and finds the rule by its own words no more, whoever asks. And where its answer is
-/// interrupted, as it is by no signal that it has a handler for, it sends once more what is done.
+/// Refusals that `iptables-restore` does not tell of. Where it cannot ask the kernel which revisions of a match there
+/// are, it takes the oldest, and finds the rule by its own words no more, whoever asks. Where it is interrupted while it
+/// reads the kernel's answer, it sends all once more, though it is done; the kernel interrupts nobody who has no handler
+/// for a signal.
 pub(crate) const SWALLOWED: [(&str, &str); 4] =
     [("socket", "EMFILE"), ("socket", "EPERM"), ("socket", "ENOBUFS"), ("recvmsg", "EINTR")];
 

@@ -370,7 +370,9 @@ fn a_record_that_cannot_be_read_is_named_and_gc_removes_what_it_stood_for() {
 fn with_a_lost_network(world: &World) -> (NetNs, String) {
     world.linkspan("network create web --internal --subnet 10.88.0.0/24").ok();
     let living = attach(world, "living", "--network web");
-    let path = format!("/run/linkspan/up/network-{}", world.host.networks().unwrap()[0].id());
+    let networks = world.host.networks().unwrap();
+    let web = networks.iter().find(|there| there.name().as_str() == "web").unwrap();
+    let path = format!("/run/linkspan/up/network-{}", web.id());
     fs::remove_file(&path).unwrap();
     (living, path)
 }
@@ -473,6 +475,7 @@ fn a_network_in_use_of_which_no_file_tells_stays_until_its_containers_are_detach
     in_private(|| {
         with_each_firewall(|world| {
             let _pinned = NetNs::create("/run/netns/near").unwrap();
+            world.linkspan("network create other --subnet 10.88.1.0/24").ok();
             let before = Snapshot::take();
             let (living, path) = with_a_lost_network(world);
             fs::remove_file("/var/lib/linkspan/networks/web").unwrap();
@@ -490,6 +493,13 @@ fn a_network_in_use_of_which_no_file_tells_stays_until_its_containers_are_detach
                 assert!(ran.to_string().contains("is used by `living`"), "{line}: {ran}");
                 lost.assert_unchanged(line);
             }
+            // Rules that are written whole would lack those of the network.
+            let ran = world.linkspan("attach near --netns /run/netns/near --network other -p 8000:80");
+            let refused = ran.code() == Some(1) && ran.err.contains("is used by `living`");
+            assert_eq!(refused, world.case.firewall == Firewall::Iptables, "{ran}");
+            assert!(refused || ran.code() == Some(0), "{ran}");
+            world.linkspan("detach near").ok();
+            lost.assert_unchanged("attach and detach elsewhere");
             world.linkspan("detach living").ok();
             world.linkspan("gc").ok();
             vanish("living", living);

@@ -228,7 +228,7 @@ fn ownership(instance: Instance, network: &DefinedNetwork, seen: &Seen) -> Resul
     Ok(Ownership::of(&network.link, seen)?)
 }
 
-fn rules_of(network: &DefinedNetwork) -> rules::Network {
+pub(crate) fn rules_of(network: &DefinedNetwork) -> rules::Network {
     let access = match network.policy.gateway {
         GatewayMode::Nat => rules::Access::Nat,
         GatewayMode::NatUnprotected => rules::Access::Unprotected,

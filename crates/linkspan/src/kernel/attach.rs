@@ -58,6 +58,7 @@ impl Host {
         ahead: &RefCell<Ahead>,
     ) -> Result<Attachment, Error> {
         self.check(netns, wanted)?;
+        self.probe_rules()?;
         self.on_networks(wanted, |held| {
             let (networks, rules) = (&held.networks[..], &held.rules[..]);
             // Leases that cannot be read are found out before there is anything to take back.

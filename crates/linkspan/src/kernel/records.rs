@@ -63,7 +63,7 @@ impl Records {
 pub(crate) struct WantedRules {
     pub(crate) change: Change,
     /// Networks that somebody is on and of which no record tells: their rules are not among these.
-    pub(crate) lost: BTreeSet<NetworkId>,
+    pub(crate) lost: UsersOfNetworks,
 }
 
 impl Run {
@@ -144,8 +144,9 @@ impl Run {
         let mut networks = BTreeSet::new();
         for folder in [&self.pending, &self.up, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_some()) {
-                let record = undamaged(folder.peek_record::<NetworkRecord>(name))?;
-                networks.extend(record.map(|record| record.network.id));
+                let read = folder.peek_record::<NetworkRecord>(name);
+                let is_damaged = read.is_err_and(|refused| refused.is_damage());
+                networks.extend(network_of(name).filter(|_| !is_damaged));
             }
         }
         Ok(networks)
@@ -203,7 +204,7 @@ impl Run {
     /// What makes all rules that these records want.
     pub(crate) fn wanted(&self, which: Readable) -> Result<WantedRules, Error> {
         let mut change = Change::new();
-        let (mut on_record, mut used) = (BTreeSet::new(), BTreeSet::new());
+        let (mut on_record, mut users) = (BTreeSet::new(), UsersOfNetworks::new());
         // In the order in which a record could slip away from the reader: it is rather seen twice than not at all.
         for folder in [&self.pending, &self.up, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_some()) {
@@ -218,12 +219,15 @@ impl Run {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
                 let record = which.of(self.peek_attachment(folder, name))?;
                 if let Some(attachment) = record.filter(|r| !r.leaving).and_then(|r| r.attachment) {
-                    used.extend(attachment.endpoints.iter().map(|endpoint| endpoint.network_id));
+                    for endpoint in &attachment.endpoints {
+                        users.entry(endpoint.network_id).or_default().push(attachment.name.clone());
+                    }
                     change = change.publish_all(attachment.rules()?);
                 }
             }
         }
-        Ok(WantedRules { change, lost: &used - &on_record })
+        users.retain(|network, _| !on_record.contains(network));
+        Ok(WantedRules { change, lost: users })
     }
 
     /// Removes a record that cannot be read, and nothing else.

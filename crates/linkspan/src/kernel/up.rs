@@ -143,13 +143,29 @@ impl Host {
     }
 
     /// All rules that are wanted by the records, and by the definition of a network whose record is gone.
+    ///
+    /// # Errors
+    /// [`Error::NetworkLost`] where a network has neither: a rule set without its rules would open it.
     pub(crate) fn wanted_rules(&self) -> Result<Ruleset, Error> {
-        let WantedRules { mut change, lost } = self.run.wanted(Readable::All)?;
+        let WantedRules { mut change, mut lost } = self.run.wanted(Readable::All)?;
         let defined = if lost.is_empty() { Vec::new() } else { self.state.all()? };
-        for network in defined.iter().filter(|network| lost.contains(&network.id)) {
-            change = change.add_network(self.draft(network)?.0.rules);
+        for network in &defined {
+            if lost.remove(&network.id).is_some() {
+                change = change.add_network(plan::rules_of(network));
+            }
         }
-        Ok(Ruleset::new().after(&change)?)
+        if lost.is_empty() {
+            return Ok(Ruleset::new().after(&change)?);
+        }
+        Err(Error::NetworkLost { by: lost.into_values().flatten().collect() })
+    }
+
+    /// Finds out what is in the way of rules that are written whole, before there is anything to take back.
+    pub(crate) fn probe_rules(&self) -> Result<(), Error> {
+        match self.firewall() {
+            Firewall::Iptables => self.wanted_rules().map(drop),
+            Firewall::Nftables | Firewall::None => Ok(()),
+        }
     }
 
     /// Waits for the turn to change the rules.

@@ -50,7 +50,8 @@ impl Iptables {
     }
 
     /// Has every program that it runs keep this file open: a lock of flock(2) on it ends with the last of them, should
-    /// their caller be killed while one of them still writes.
+    /// their caller be killed while one of them still writes. Whatever the process closes while one runs stays open until
+    /// that one ends.
     ///
     /// # Errors
     /// [`Error::Run`] where the descriptor cannot be copied.
@@ -194,7 +195,8 @@ impl Iptables {
         });
         let output = output.map_err(|source| Error::Run { program, source })?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() && !lacks_extension(&said) {
+        // A table that was written is written; one that is listed without an extension is another.
+        if output.status.success() && (!input.is_empty() || !lacks_extension(&said)) {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         Err(Error::Failed { program, line: refused_line(&said, input), said })
@@ -266,9 +268,15 @@ fn whole(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a program could not load an extension: it goes on without, and lists rules without what that has to say.
+/// The extensions that rules of ours are made of.
+const EXTENSIONS: [&str; 10] =
+    ["addrtype", "conntrack", "sctp", "standard", "tcp", "udp", "DNAT", "MASQUERADE", "NAT", "SNAT"];
+
+/// Whether a program could not load one of them: it goes on without, and lists rules without what that has to say.
 fn lacks_extension(said: &str) -> bool {
-    said.lines().any(|line| line.split_once(".so: ").is_some_and(|(path, _)| path.starts_with('/')))
+    let name =
+        |line: &str| Some(line.split_once(".so: ")?.0.rsplit_once("/lib")?.1.split_once('_')?.1.to_owned());
+    said.lines().filter_map(name).any(|name| EXTENSIONS.contains(&name.as_str()))
 }
 
 /// The line of the input that a program's complaint names by its number, counted from 1.
@@ -292,8 +300,9 @@ mod tests {
         let cannot =
             "/usr/lib/x86_64-linux-gnu/xtables/libxt_udp.so: cannot read file data: Input/output error";
         assert!(lacks_extension(&format!("# Warning: tables\n{cannot}\n")));
-        for fine in ["", "# Warning: iptables-legacy tables present", "ERROR: ld.so: object 'x.so': ignored."]
-        {
+        let of_others = "/usr/lib/xtables/libxt_geoip.so: undefined symbol: geoip";
+        let noise = "ERROR: ld.so: object 'x.so' from LD_PRELOAD cannot be preloaded: ignored.";
+        for fine in ["", "# Warning: iptables-legacy tables present", noise, of_others] {
             assert!(!lacks_extension(fine), "{fine}");
         }
     }
