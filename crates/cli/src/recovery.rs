@@ -6,7 +6,7 @@ use linkspan::{Error, Garbage, Host, Left};
 
 pub(crate) fn gc(host: &Host, out: Output) -> Result<(), Fault> {
     let collected = host.gc()?;
-    note_unseen(collected.garbage());
+    note_unread(collected.garbage());
     finish(&collected.garbage().to_string(), "nothing to remove\n", collected.into_left(), out)
 }
 
@@ -15,12 +15,18 @@ pub(crate) fn reconcile(host: &Host, out: Output) -> Result<(), Fault> {
     finish(&reconciled.to_string(), "the host is as the records say\n", reconciled.into_left(), out)
 }
 
-/// Whether these are garbage is not known, so they stay.
+/// Whether these are garbage is not known, so they stay; what is left after the rest is removed says so by itself.
 pub(crate) fn note_unseen(garbage: &Garbage) {
-    garbage
-        .unseen()
-        .iter()
-        .for_each(|name| note(format!("`{name}` stays: its namespace cannot be looked at")));
+    for name in garbage.unseen() {
+        note(format!("`{name}` stays: its namespace cannot be looked at"));
+    }
+    note_unread(garbage);
+}
+
+fn note_unread(garbage: &Garbage) {
+    for leases in garbage.unread() {
+        note(format!("`{}` stays: it cannot be read; reconcile writes it anew", leases.display()));
+    }
 }
 
 /// What stayed is a fault, though the rest is done; that nothing was to do is said only where nothing stayed.

@@ -27,6 +27,7 @@ pub struct Garbage {
     pub(crate) claims: Vec<AttachmentId>,
     pub(crate) damaged: Vec<PathBuf>,
     pub(crate) unseen: Vec<ContainerName>,
+    pub(crate) unread: Vec<PathBuf>,
 }
 
 impl Garbage {
@@ -83,6 +84,12 @@ impl Garbage {
     /// What may be garbage or not, and stays: the containers whose namespaces cannot be looked at.
     pub fn unseen(&self) -> &[ContainerName] {
         &self.unseen
+    }
+
+    /// The leases that cannot be read: nothing of them is free until [`Host::reconcile`](crate::Host::reconcile) has
+    /// written them anew.
+    pub fn unread(&self) -> &[PathBuf] {
+        &self.unread
     }
 
     /// Whether there is nothing to remove.
@@ -165,12 +172,15 @@ pub(crate) struct Survey {
     pub(crate) links: BTreeMap<String, Link>,
     pub(crate) rules: RulesPlan,
     /// Who has leases on which network.
-    pub(crate) lessees: Vec<(NetworkId, Vec<AttachmentId>)>,
+    pub(crate) lessees: Vec<Lessees>,
     /// The networks of which addresses are kept.
     pub(crate) keeping: Vec<NetworkId>,
     pub(crate) claimants: Vec<AttachmentId>,
     pub(crate) damaged: Vec<PathBuf>,
 }
+
+/// A network, and who has leases on it, or the file in which that cannot be read.
+pub(crate) type Lessees = (NetworkId, Result<Vec<AttachmentId>, PathBuf>);
 
 /// Decides what of it nobody needs.
 pub(crate) fn garbage(survey: Survey) -> Garbage {
@@ -178,8 +188,9 @@ pub(crate) fn garbage(survey: Survey) -> Garbage {
     let stray = |id: &AttachmentId| !survey.attachments.contains(id);
     let (known, gone): (Vec<_>, Vec<_>) =
         survey.lessees.iter().partition(|(network, _)| survey.networks.contains(network));
-    let of = |(network, owners): &(NetworkId, Vec<AttachmentId>)| -> Vec<_> {
-        owners.iter().copied().filter(stray).map(|owner| (*network, owner)).collect()
+    let unread = known.iter().filter_map(|(_, owners)| owners.clone().err()).collect();
+    let of = |(network, owners): &Lessees| -> Vec<_> {
+        owners.iter().flatten().copied().filter(stray).map(|owner| (*network, owner)).collect()
     };
     let leases = known.into_iter().flat_map(of).collect();
     let books = gone.into_iter().map(|(network, _)| *network).collect();
@@ -198,6 +209,7 @@ pub(crate) fn garbage(survey: Survey) -> Garbage {
         claims,
         damaged,
         unseen,
+        unread,
     }
 }
 
@@ -262,7 +274,7 @@ mod tests {
             recorded: ["vethls1", "ls-a"].map(|name| name.parse().unwrap()).into(),
             links: links.into(),
             rules: RulesPlan::None,
-            lessees: vec![(network(1), vec![id(1), id(2)]), (network(2), vec![id(1)])],
+            lessees: vec![(network(1), Ok(vec![id(1), id(2)])), (network(2), Ok(vec![id(1)]))],
             keeping: vec![network(1), network(3)],
             claimants: vec![id(1), id(3)],
             damaged: vec!["/run/linkspan/pending/x".into()],

@@ -73,6 +73,7 @@ fn nothing() -> Garbage {
         claims: Vec::new(),
         damaged: Vec::new(),
         unseen: Vec::new(),
+        unread: Vec::new(),
     }
 }
 

@@ -25,12 +25,12 @@ pub enum Detached {
 }
 
 /// What is known of a container that is on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Life {
     Lives,
     Gone,
     /// Its place cannot be looked at, so it may well live.
-    Unseen,
+    Unseen(linkspan_netns::Error),
 }
 
 impl Host {
@@ -284,7 +284,7 @@ impl Host {
 
     /// Whether it is known that a container is gone without having been detached.
     pub(crate) fn is_dead(&self, attachment: &Attachment) -> Result<bool, Error> {
-        Ok(self.life_of(attachment)? == Life::Gone)
+        Ok(matches!(self.life_of(attachment)?, Life::Gone))
     }
 
     /// A container is gone when its namespace is not where it was, or its host ends are gone, which go with the
@@ -298,7 +298,7 @@ impl Host {
             // descriptor of that number.
             Ok(_) if is_of_a_process(place) => self.life_by_links(attachment),
             Ok(_) => Ok(Life::Gone),
-            Err(_) => Ok(Life::Unseen),
+            Err(why) => Ok(Life::Unseen(why)),
         }
     }
 
@@ -352,7 +352,11 @@ impl Host {
 
     /// Removes the records of an older boot, which say nothing: who plans sees none, as who acts.
     pub(crate) fn forget_older_boots(&self) -> Result<(), Error> {
-        if self.run.admits(&self.identity)? { Ok(()) } else { self.repair() }
+        if self.run.admits(&self.identity)? {
+            return Ok(());
+        }
+        let here = self.run.enter(&self.identity)?;
+        self.run.leave(here)
     }
 
     /// Takes back what dead processes left under way; what a live one is at is left alone.

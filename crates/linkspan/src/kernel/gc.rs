@@ -1,7 +1,7 @@
 //! Removing what nobody needs any more.
 
 use crate::attachment::AttachmentRecord;
-use crate::gc::{Collected, Garbage, Survey, garbage};
+use crate::gc::{Collected, Garbage, Lessees, Survey, garbage};
 use crate::kernel::attach::owner;
 use crate::kernel::damage::{or_damage, undamaged};
 use crate::kernel::detach::Life;
@@ -9,13 +9,15 @@ use crate::kernel::home::{Readable, file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{NetworkRecord, RulesPlan};
-use crate::{Attachment, AttachmentId, ContainerName, Error, NetworkId, Residue, mark};
+use crate::{Attachment, ContainerName, Error, Residue, mark};
+use linkspan_ipam::Owner;
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::{FileName, Folder, Taken};
 use linkspan_veth_bridge::kernel::Links;
 use linkspan_veth_bridge::{self as links, Look};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 impl Host {
     /// Says what [`gc`](Self::gc) would remove at this moment, and changes nothing.
@@ -24,8 +26,10 @@ impl Host {
     /// As [`gc`](Self::gc).
     pub fn plan_gc(&self) -> Result<Garbage, Error> {
         self.forget_older_boots()?;
-        let _here = self.run.stay()?;
-        Ok(garbage(self.survey()?))
+        let here = self.run.stay()?;
+        let planned = self.survey(&mut Undone::default()).map(garbage);
+        self.run.leave(here)?;
+        planned
     }
 
     /// Removes what nobody needs any more: attachments whose container is gone, what killed processes left, and the
@@ -33,9 +37,10 @@ impl Host {
     /// address that is kept stays so ([`Addresses::Keep`](crate::Addresses::Keep)) as long as its network is defined.
     ///
     /// A container is gone when its namespace is not where it was, or, where it has no place, when its host ends are
-    /// gone; one that cannot be looked at stays ([`Garbage::unseen`]). Links are known by their MAC ([`Garbage::orphans`]). What cannot be removed is told
-    /// ([`Collected::left`]) and stays on record, and so do leases that cannot be read. No other operation is at work meanwhile. A run folder with
-    /// containers that was removed by hand is a run folder without records: their links are orphans then.
+    /// gone; one that cannot be looked at stays ([`Garbage::unseen`]). Links are known by their MAC
+    /// ([`Garbage::orphans`]). What cannot be removed is told ([`Collected::left`]) and stays on record. Leases that cannot
+    /// be read stay ([`Garbage::unread`]). No other operation is at work meanwhile. A run folder with containers that was
+    /// removed by hand is a run folder without records: their links are orphans then.
     ///
     /// # Errors
     /// [`Error::Records`] where claims or definitions cannot be read, a record is of another version, or that of
@@ -52,7 +57,8 @@ impl Host {
     }
 
     fn collect(&self) -> Result<Collected, Error> {
-        let garbage = garbage(self.survey()?);
+        let mut unseen = Undone::default();
+        let garbage = garbage(self.survey(&mut unseen)?);
         // Definitions that cannot be locked are found out before anything goes.
         drop(self.state.try_lock()?);
         let mut undone = Undone::default();
@@ -65,7 +71,7 @@ impl Host {
         if undone.is_whole() {
             undone.note(Residue::Records { of: self.run.path() }, self.forget_strays(&garbage));
         }
-        undone.merge(self.tell_unreadable_leases());
+        undone.merge(unseen.finish());
         Ok(Collected { garbage, left: undone.into_left() })
     }
 
@@ -143,18 +149,9 @@ impl Host {
         self.run.sweep()
     }
 
-    /// Leases that cannot be read are nobody's to free.
-    fn tell_unreadable_leases(&self) -> Result<(), Error> {
-        let mut undone = Undone::default();
-        for network in self.run.books_on_file()? {
-            let read = self.run.book(network).owners();
-            undone.note(Residue::Records { of: network.to_string() }, read.map(drop).map_err(Error::from));
-        }
-        undone.finish()
-    }
-
-    /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not.
-    fn survey(&self) -> Result<Survey, Error> {
+    /// Looks at everything that may be garbage; of what is on record, a living process's work in progress is not. Why a
+    /// container cannot be looked at is noted.
+    fn survey(&self, unlooked: &mut Undone) -> Result<Survey, Error> {
         let mut unheard_of = self.unheard_of()?;
         let defined = self.state.all()?.into_iter().map(|network| network.id).collect();
         let records = self.run.survey(&defined)?;
@@ -163,7 +160,10 @@ impl Host {
             match self.life_of(&attachment)? {
                 Life::Lives => {}
                 Life::Gone => dead.push(attachment),
-                Life::Unseen => unseen.push(attachment.name),
+                Life::Unseen(why) => {
+                    unlooked.note(Residue::Records { of: attachment.name.to_string() }, Err(why.into()));
+                    unseen.push(attachment.name);
+                }
             }
         }
         let lives = |name: &ContainerName| dead.iter().all(|dead: &Attachment| dead.name != *name);
@@ -191,12 +191,15 @@ impl Host {
         Ok(self.rules.plan_prune(self.netns.as_fd(), &self.run.rules_of(Readable::Undamaged)?)?)
     }
 
-    fn lessees(&self) -> Result<Vec<(NetworkId, Vec<AttachmentId>)>, Error> {
+    fn lessees(&self) -> Result<Vec<Lessees>, Error> {
+        let ids =
+            |owners: Vec<Owner>| owners.iter().filter_map(|owner| owner.as_str().parse().ok()).collect();
         let mut all = Vec::new();
         for network in self.run.books_on_file()? {
-            // Where it is not known who has what, nothing of it is free.
-            let Ok(owners) = or_damage(self.run.book(network).owners())? else { continue };
-            all.push((network, owners.iter().filter_map(|owner| owner.as_str().parse().ok()).collect()));
+            let owners = or_damage(self.run.book(network).owners())?;
+            let file =
+                |damage: linkspan_records::Error| damage.path().map(Path::to_owned).unwrap_or_default();
+            all.push((network, owners.map(ids).map_err(file)));
         }
         Ok(all)
     }

@@ -216,7 +216,7 @@ impl Host {
     /// The network of this name as it is defined, or as it is up where its definition is gone.
     pub(crate) fn network(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
         match self.state.find(name)? {
-            None => self.up_by_name(name),
+            None if self.run.admits(&self.identity)? => self.up_by_name(name),
             defined => Ok(defined),
         }
     }

@@ -73,8 +73,7 @@ impl Host {
 
     /// Whether there is such a network, be it readable or half removed.
     fn is_known(&self, name: &NetworkName) -> Result<bool, Error> {
-        let is_defined = !matches!(self.state.find(name), Ok(None));
-        Ok(is_defined || self.up_by_name(name)?.is_some() || self.is_being_removed(name)?)
+        Ok(!matches!(self.network(name), Ok(None)) || self.is_being_removed(name)?)
     }
 
     /// Whether somebody began to remove the network, and did not come to the end of it.
@@ -246,6 +245,7 @@ impl Host {
             let name = record.value().name.clone();
             match &record.value().attachment {
                 Some(attachment) if self.is_dead(attachment)? => self.take_back(record)?,
+                None if record.value().leaving => self.take_back(record)?,
                 _ => users.names.push(name),
             }
         }
