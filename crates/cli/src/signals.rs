@@ -22,14 +22,15 @@ const PASSED_ON: [Signal; 8] = [
     Signal::SIGCONT,
 ];
 
-/// Those of which a second one ends us. A terminal that closes may well tell twice.
-const INSISTING: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+/// Those that tell us to stop. Of a second one of the first two we end; the third may come twice at once, since
+/// timeout(1) sends it to its child and to its group.
+const TELLING: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// Catches signals from now on, until the process ends: no first signal can end it half-way.
 #[derive(Debug)]
 pub(crate) struct Signals {
     caught: SignalsInfo<WithRawSiginfo>,
-    insisting: Vec<Signal>,
+    telling: Vec<Signal>,
     /// Whether we were told to stop while there was no program to pass it on to.
     told: Arc<AtomicBool>,
 }
@@ -64,19 +65,21 @@ impl Signals {
         let heeded = PASSED_ON.into_iter().filter(is_heeded);
         let numbers = heeded.chain([Signal::SIGCHLD]).map(|signal| signal as i32);
         let caught = SignalsInfo::new(numbers).map_err(Fault::Signals)?;
-        let insisting = INSISTING.into_iter().filter(is_heeded).collect();
-        Ok(Self { caught, insisting, told: Arc::default() })
+        let telling = TELLING.into_iter().filter(is_heeded).collect();
+        Ok(Self { caught, telling, told: Arc::default() })
     }
 
     /// For work that may have to wait for others for as long as they like.
     pub(crate) fn end_when_told_twice(&self) -> Result<Impatience, Fault> {
         let mut impatience = Impatience(Vec::new());
-        for signal in &self.insisting {
-            let (signal, told) = (*signal as i32, || Arc::clone(&self.told));
+        for signal in &self.telling {
+            let (number, told) = (*signal as i32, || Arc::clone(&self.told));
             // In this order, or the first one would end us.
-            let ends = flag::register_conditional_default(signal, told()).map_err(Fault::Signals)?;
-            impatience.0.push(ends);
-            impatience.0.push(flag::register(signal, told()).map_err(Fault::Signals)?);
+            if TELLING[..2].contains(signal) {
+                let ends = flag::register_conditional_default(number, told()).map_err(Fault::Signals)?;
+                impatience.0.push(ends);
+            }
+            impatience.0.push(flag::register(number, told()).map_err(Fault::Signals)?);
         }
         Ok(impatience)
     }

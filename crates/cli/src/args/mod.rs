@@ -85,8 +85,8 @@ pub(crate) enum Command {
     /// Run a program in a network namespace of its own
     ///
     /// Its network is ready before its first instruction, and goes when it ends. Signals are passed on.
-    /// Before the program starts and after it ended, a second Ctrl-C or SIGTERM ends linkspan at once, wherever it waits:
-    /// `gc` removes what it leaves then.
+    /// Before the program starts and after it ended, Ctrl-C or Ctrl-\ ends linkspan at once where it was told to stop
+    /// before, wherever it waits: `gc` removes what it leaves then.
     /// The exit status is that of the program, 128 and the number for a signal, 125 where linkspan failed,
     /// 126 or 127 where the program cannot be started.
     Run(Run),
