@@ -175,8 +175,8 @@ fn is_told(ran: &Ran) -> bool {
     ways.iter().any(|way| ran.err.contains(way))
 }
 
-/// Whether `iptables-save` has listed a rule by the oldest revision of its target, which it does where the kernel's
-/// answer which there are does not come to it, and tells nobody.
+/// Whether `iptables-save` has listed a rule by the oldest revision of its target. So it does, and tells nobody, where it
+/// cannot read from the kernel which revisions there are.
 fn is_misread(ran: &Ran) -> bool {
     ran.out.contains(" --to-destination :0 --persistent\n")
 }

@@ -16,8 +16,8 @@ impl Host {
     ///
     /// The rules go, the host ends are switched off, so that the container is cut off when this returns, and then the
     /// namespace is let go of: the pin that `netns` was made or found by, and the value itself. Where another namespace
-    /// is pinned there meanwhile, that one stays. Its links go when the kernel comes to it, within some hundred milliseconds; names of links are never given again, so nothing waits
-    /// for them.
+    /// is pinned there meanwhile, that one stays. Its links go when the kernel comes to it, within some hundred
+    /// milliseconds; names of links are never given again, so nothing waits for them.
     ///
     /// End the container's programs first. A namespace that something else holds, such as a program in it, another pin
     /// or an open file, lives on with links that lead nowhere, until that goes or [`gc`](Self::gc) removes them.
@@ -26,7 +26,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::OtherNamespace`] where `netns` is not what was attached, [`Error::NamespaceTaken`] where that is gone and
-    /// another attachment has `netns`: nothing was done then. Otherwise as [`detach`](Self::detach), with
+    /// another attachment has `netns`: nothing of either was touched. Otherwise as [`detach`](Self::detach), with
     /// [`Residue::Namespace`] where the pin stayed.
     ///
     /// # Examples

@@ -43,8 +43,8 @@ impl Host {
     ///
     /// Files that are damaged come first, and are written anew from what the others say: claims and leases from the
     /// attachments, the definition of a network from the record that it is up, that record from the definition, and
-    /// whose folder it is from the caller. Those that are gone are missed too, but for the last one, and the record of a
-    /// network that nobody is on.
+    /// whose folder it is from the caller, who may then have taken over what is of an older boot. Those that are gone are
+    /// missed too, but for the record of a network that nobody is on.
     ///
     /// It brings back just what is missing, and says what that was; where nothing is, nothing is done. What cannot be
     /// brought back is told ([`Reconciled::left`]), and the rest is. A container whose namespace is gone is left to

@@ -31,12 +31,13 @@ pub(super) fn pin(netns: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
 
     let mut draft = Draft::default();
     draft.make_folders(folder).map_err(refused)?;
-    draft.make_file(path).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => Error::Exists { path: path.into() },
-        _ => refused(source),
-    })?;
     draft.share(folder).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => Error::FolderLocked { path: folder.into() },
+        _ => refused(source),
+    })?;
+    // Only then, since whoever unpins takes an empty file for what is left of a pin.
+    draft.make_file(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists { path: path.into() },
         _ => refused(source),
     })?;
     bind(&procfs::path_of(netns), path, MsFlags::MS_BIND).map_err(refused)?;

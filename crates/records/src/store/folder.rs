@@ -363,9 +363,12 @@ fn sync_made(dir: BorrowedFd<'_>, relative: &Path, path: &Path) -> Result<(), Er
     let parent = relative.parent().filter(|parent| !parent.as_os_str().is_empty());
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let opened = openat(dir, parent.unwrap_or(Path::new(".")), flags, Mode::empty());
-    opened.and_then(nix::unistd::fsync).map_err(|errno| {
+    let synced = opened.and_then(nix::unistd::fsync);
+    // Some file systems have nothing to sync of a folder.
+    let refused = synced.err().filter(|errno| !matches!(errno, Errno::EINVAL | Errno::EOPNOTSUPP));
+    refused.map_or(Ok(()), |errno| {
         let _ = unlinkat(dir, relative, UnlinkatFlags::RemoveDir);
-        fault(Action::Sync, path.parent().unwrap_or(path), errno)
+        Err(fault(Action::Sync, path.parent().unwrap_or(path), errno))
     })
 }
 

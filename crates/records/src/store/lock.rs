@@ -21,7 +21,8 @@ pub enum Access {
     Exclusive,
 }
 
-/// A lock that is held until it is dropped, or until the process ends in whatever way.
+/// A lock that is held until it is dropped, or until the process ends in whatever way, and whoever keeps a copy of its
+/// descriptor.
 ///
 /// It is an flock(2) on a dot file of the name, so a document of that name can be replaced under it. Two locks of
 /// one process keep each other out too.
