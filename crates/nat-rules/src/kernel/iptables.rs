@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Output};
 use std::thread;
 
-/// How often a listing is asked for: one that lacks rules may have been overtaken by someone who writes.
-const LISTINGS: usize = 5;
+/// How often a listing is asked for: one that lacks rules may have been overtaken by someone who writes, and where many
+/// write, many are. It takes some milliseconds.
+const LISTINGS: usize = 50;
 
 /// For how long `iptables-restore` waits for the lock of all who write by iptables.
 const LOCK_SECONDS: &str = "30";
