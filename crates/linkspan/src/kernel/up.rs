@@ -106,6 +106,7 @@ impl Host {
         }
         // Programs that are missing are found out before there is anything to take back.
         self.rules.probe(self.netns.as_fd())?;
+        self.probe_rules()?;
         let (draft, _) = self.draft(network)?;
         let forget = known == Known::Undefined;
         let name = network_file(network.id);
