@@ -2,19 +2,17 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::getsockopt;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 // The second expands to the first, by its bare name.
 use nix::{getsockopt_impl, sockopt_impl};
 
-use super::procfs;
 use crate::{Cookie, Error};
 
 // The unsafe call is nix's own, and sound here: the kernel writes eight bytes or refuses (`sk_getsockopt`,
@@ -51,14 +49,14 @@ pub(super) fn is_namespace(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Tells whether two open files are one namespace. Both are alive while they are open, so the inode decides.
 pub(super) fn are_one(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
-    let (one, other) = (fstat(one)?, fstat(other)?);
-    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    Ok(is_same(&fstat(one)?, &fstat(other)?))
+}
+
+fn is_same(one: &FileStat, other: &FileStat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 /// Tells whether two files are one namespace. Both are alive while this looks, so the inode decides.
 pub(super) fn is_at(fd: BorrowedFd<'_>, path: &Path) -> bool {
-    match (procfs::path_of(fd).metadata(), path.metadata()) {
-        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
-        _ => false,
-    }
+    fstat(fd).and_then(|one| Ok(is_same(&one, &stat(path)?))).unwrap_or(false)
 }
