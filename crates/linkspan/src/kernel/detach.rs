@@ -236,8 +236,9 @@ impl Host {
         // Among those that are attached it would be one that was cut.
         if record.value().attachment.is_some() && record.is_in(&self.run.pending) {
             // As above: what cannot be written is no reason to leave the rest.
-            let bare = AttachmentRecord { leaving: true, attachment: None, ..record.value().clone() };
-            let _ = record.append(bare);
+            let AttachmentRecord { id, name, networks, .. } = record.value();
+            let (id, name, networks) = (*id, name.clone(), networks.clone());
+            let _ = record.append(AttachmentRecord { id, name, networks, leaving: true, attachment: None });
         }
     }
 

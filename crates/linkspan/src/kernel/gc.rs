@@ -49,11 +49,7 @@ impl Host {
     pub fn gc(&self) -> Result<Collected, Error> {
         let alone = self.run.alone(&self.identity)?;
         let collected = self.collect();
-        match (collected, self.tidy(alone)) {
-            (Ok(collected), Ok(())) => Ok(collected),
-            (Ok(collected), Err(stayed)) => Err(stayed.after(Err(Error::left(collected.left)))),
-            (Err(refused), tidied) => Err(refused.after(tidied)),
-        }
+        self.tidy_after(alone, collected, |collected| collected.left)
     }
 
     fn collect(&self) -> Result<Collected, Error> {

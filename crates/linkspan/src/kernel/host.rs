@@ -9,7 +9,9 @@ use crate::kernel::undone::Undone;
 use crate::kernel::warm::Waiting;
 use crate::plan::Firewall;
 use crate::warm::Shelf;
-use crate::{Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkName, Remedy, Residue};
+use crate::{
+    Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Left, NetworkName, Remedy, Residue,
+};
 use linkspan_nat_rules::Instance;
 use linkspan_netns::NetNs;
 use linkspan_records::{self as records, Lock};
@@ -344,6 +346,20 @@ impl Host {
         undone.note(network(), or_damage(self.retire_default()).map(drop));
         undone.note(Residue::Records { of: self.run.path() }, self.run.leave(here));
         undone.finish()
+    }
+
+    /// The same after work that says by itself what of it is left: what stayed here is told with that.
+    pub(crate) fn tidy_after<T>(
+        &self,
+        here: Lock,
+        done: Result<T, Error>,
+        left: impl FnOnce(T) -> Vec<Left>,
+    ) -> Result<T, Error> {
+        match (done, self.tidy(here)) {
+            (Ok(done), Ok(())) => Ok(done),
+            (Ok(done), Err(stayed)) => Err(stayed.after(Err(Error::left(left(done))))),
+            (Err(refused), tidied) => Err(refused.after(tidied)),
+        }
     }
 
     /// An id that nothing had since the boot.

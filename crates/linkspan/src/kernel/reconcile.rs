@@ -57,11 +57,7 @@ impl Host {
     pub fn reconcile(&self) -> Result<Reconciled, Error> {
         let (alone, ours) = self.run.alone_mending(&self.identity)?;
         let done = self.reconcile_alone(ours);
-        match (done, self.tidy(alone)) {
-            (Ok(done), Ok(())) => Ok(done),
-            (Ok(done), Err(stayed)) => Err(stayed.after(Err(Error::left(done.left)))),
-            (Err(refused), tidied) => Err(refused.after(tidied)),
-        }
+        self.tidy_after(alone, done, |done| done.left)
     }
 
     fn reconcile_alone(&self, ours: Option<PathBuf>) -> Result<Reconciled, Error> {

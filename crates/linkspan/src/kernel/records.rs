@@ -12,7 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Who is on each of some networks.
-pub(crate) type UsersOfNetworks = BTreeMap<NetworkId, Vec<ContainerName>>;
+pub(crate) type UsersOfNetworks = BTreeMap<NetworkId, BTreeSet<ContainerName>>;
+
+/// Notes what networks an attachment is on.
+fn note_user(users: &mut UsersOfNetworks, Attachment { name, endpoints, .. }: &Attachment) {
+    for endpoint in endpoints {
+        users.entry(endpoint.network_id).or_default().insert(name.clone());
+    }
+}
 
 /// What the records name.
 #[derive(Debug, Default)]
@@ -124,20 +131,15 @@ impl Run {
 
     /// The networks that attachments are on, or are to be, and which; what is damaged says nothing.
     fn networks_in_use(&self) -> Result<UsersOfNetworks, Error> {
-        let mut users = BTreeSet::new();
+        let mut users = UsersOfNetworks::new();
         for folder in [&self.pending, &self.attachments, &self.pending] {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
                 let record = undamaged(self.peek_attachment(folder, name))?;
                 let staying = record.filter(|record| !record.leaving).and_then(|record| record.attachment);
-                if let Some(Attachment { name, endpoints, .. }) = staying {
-                    let on = |endpoint: &AttachedEndpoint| (endpoint.network_id, name.clone());
-                    users.extend(endpoints.iter().map(on));
-                }
+                staying.iter().for_each(|attachment| note_user(&mut users, attachment));
             }
         }
-        let mut networks = BTreeMap::<_, Vec<_>>::new();
-        users.into_iter().for_each(|(network, name)| networks.entry(network).or_default().push(name));
-        Ok(networks)
+        Ok(users)
     }
 
     fn networks_on_record(&self) -> Result<BTreeSet<NetworkId>, Error> {
@@ -219,9 +221,7 @@ impl Run {
             for name in folder.names()?.iter().filter(|name| network_of(name).is_none()) {
                 let record = which.of(self.peek_attachment(folder, name))?;
                 if let Some(attachment) = record.filter(|r| !r.leaving).and_then(|r| r.attachment) {
-                    for endpoint in &attachment.endpoints {
-                        users.entry(endpoint.network_id).or_default().push(attachment.name.clone());
-                    }
+                    note_user(&mut users, &attachment);
                     change = change.publish_all(attachment.rules()?);
                 }
             }
