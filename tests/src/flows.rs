@@ -6,6 +6,7 @@ use crate::traffic::{Question, serve};
 use crate::world::{Family, Member, World, container, with_each_firewall};
 use linkspan::{Container, DefinedNetwork, Endpoint, GatewayMode, NetNs, Network, Protocol, Publish};
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -211,6 +212,66 @@ fn a_connection_that_was_tried_before_its_port_was_published_is_led_there() {
                 assert_eq!(seen, world.remote_address(Family::V4));
             });
             tool("nft delete table ip shut");
+        });
+    });
+}
+
+/// Loses what is on record about a container, as a careless hand does.
+fn forget(member: &Member) {
+    fs::remove_file(format!("/run/linkspan/attachments/{}", member.attachment.id())).unwrap();
+}
+
+#[test]
+fn what_gc_takes_away_leaves_no_flow_to_whoever_has_the_address_next() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let network = world.network(1);
+            let host = SocketAddr::new(world.host_address(Family::V4), 8081);
+            let lost = answering(world, "lost", at("10.88.1.10", &network), 81, 8081);
+            let client = Client::of(world.remote(), 4000, host);
+            assert_eq!(client.ask("1", PATIENCE).as_deref(), Some("lost"));
+            forget(&lost);
+            client.sending_on(|| world.linkspan("gc").ok());
+            let next = world.container(&container("next").on(at("10.88.1.10", &network)));
+            answer(next.netns(), 81, "next");
+            assert_eq!(client.ask("2", DOUBT), None);
+            // It would answer, were it asked.
+            let inside = Client::of(&world.here, 4000, SocketAddr::new("10.88.1.10".parse().unwrap(), 81));
+            assert_eq!(inside.ask("3", PATIENCE).as_deref(), Some("next"));
+        });
+    });
+}
+
+#[test]
+fn who_publishes_a_port_has_its_flows_whoever_had_it_before() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let network = world.network(1);
+            let host = SocketAddr::new(world.host_address(Family::V4), 8081);
+            let lost = answering(world, "lost", at("10.88.1.10", &network), 81, 8081);
+            let client = Client::of(world.remote(), 4000, host);
+            assert_eq!(client.ask("1", PATIENCE).as_deref(), Some("lost"));
+            forget(&lost);
+            let _next = client.sending_on(|| answering(world, "next", at("10.88.1.11", &network), 81, 8081));
+            assert_eq!(client.ask("2", PATIENCE).as_deref(), Some("next"));
+        });
+    });
+}
+
+#[test]
+fn flows_that_began_while_rules_were_missing_are_led_again_by_reconcile() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let network = world.network(1);
+            let host = SocketAddr::new(world.host_address(Family::V4), 8081);
+            let _web = answering(world, "web", at("10.88.1.10", &network), 81, 8081);
+            // The host answers whom nothing leads on, so that its flow is one that was answered.
+            answer(&world.here, 8081, "host");
+            world.flush_rules();
+            let client = Client::of(world.remote(), 4000, host);
+            assert_eq!(client.ask("1", PATIENCE).as_deref(), Some("host"));
+            client.sending_on(|| world.linkspan("reconcile").ok());
+            assert_eq!(client.ask("2", PATIENCE).as_deref(), Some("web"));
         });
     });
 }

@@ -159,6 +159,15 @@ pub enum RulesPlan {
 }
 
 impl RulesPlan {
+    /// The ports that lead nowhere after it, of those that were published by address translation.
+    pub(crate) fn withdrawn(&self) -> &[rules::Publish] {
+        match self {
+            Self::None => &[],
+            Self::Nftables(plan) => plan.withdrawn(),
+            Self::Iptables(plan) => plan.withdrawn(),
+        }
+    }
+
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         match self {

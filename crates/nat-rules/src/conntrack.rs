@@ -71,8 +71,9 @@ impl fmt::Display for Flow {
 /// Of a port that is withdrawn, the UDP flows that were led to its container, or passed to its own address: who
 /// has that address next would be reached by them without having published anything. Of a port that is
 /// published, what came to the host before and was led nowhere: UDP flows, and connections of the other
-/// protocols that nobody answered, such as a SYN between the claim of a port and its rule. A connection that a
-/// server of the host answered stays, also where it once had the port.
+/// protocols that nobody answered, such as a SYN between the claim of a port and its rule; and the UDP flows that were
+/// led to anybody else, who has the port no more, whoever took it from him. A connection that a server of the host
+/// answered stays, also where it once had the port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stale {
     left: BTreeMap<Place, Vec<Left>>,
@@ -93,6 +94,8 @@ enum Left {
     Led(Option<IpAddr>, Destination),
     /// They were led nowhere.
     Unled(Option<IpAddr>),
+    /// They were led to anybody else.
+    Misled(Option<IpAddr>, Destination),
     /// They went there without translation.
     Direct(Destination),
 }
@@ -113,6 +116,9 @@ impl Stale {
             // What was sent to a container's own address and did not pass is not tracked.
             if let Way::Nat { at, port } = publish.way() {
                 stale.add(publish, port, Left::Unled(at));
+                if publish.protocol() == Protocol::Udp {
+                    stale.add(publish, port, Left::Misled(at, publish.to()));
+                }
             }
         }
         stale
@@ -134,6 +140,9 @@ impl Stale {
             Left::Unled(at) => {
                 let open = flow.protocol == Protocol::Udp || !flow.answered;
                 is_at(at) && !flow.translated && open && is_host(address)
+            }
+            Left::Misled(at, to) => {
+                is_at(at) && flow.translated && flow.answered_by != socket(to) && is_host(address)
             }
             Left::Direct(to) => !flow.translated && flow.to == socket(to),
         })
@@ -186,7 +195,8 @@ impl Stale {
 
     /// What all stale flows have in common.
     fn translated(&self) -> Option<bool> {
-        let mut led = self.left.values().flatten().map(|left| matches!(left, Left::Led(..)));
+        let is_led = |left: &Left| matches!(left, Left::Led(..) | Left::Misled(..));
+        let mut led = self.left.values().flatten().map(is_led);
         let first = led.next()?;
         led.all(|other| other == first).then_some(first)
     }
@@ -244,7 +254,10 @@ mod tests {
         check(&come(ANY), "192.0.2.9:4000 -> 192.0.2.1:8081", true);
         check(&come(ANY), "127.0.0.1:4000 -> 127.0.0.1:8081", true);
         check(&come(ONE), "127.0.0.1:4000 -> 127.0.0.1:8081", false);
-        check(&come(ANY), "192.0.2.9:4000 -> 192.0.2.1:8081 -> 10.0.0.3:81", false);
+        check(&come(ANY), "192.0.2.9:4000 -> 192.0.2.1:8081 -> 10.0.0.3:81", true);
+        check(&come(ANY), "192.0.2.9:4000 -> 192.0.2.1:8081 -> 10.0.0.2:81", false);
+        check(&come(ANY), "192.0.2.9:4000 -> 198.51.100.1:8081 -> 10.0.0.3:81", false);
+        check(&come(ONE), "192.0.2.9:4000 -> 127.0.0.1:8081 -> 10.0.0.3:81", false);
         check(&come(ANY), "10.0.0.2:4000 -> 198.51.100.1:8081", false);
         check(&come("8081 -> [fd00::2]:81"), "[::1]:4000 -> [::1]:8081", false);
     }
@@ -268,6 +281,7 @@ mod tests {
         let from_outside = "192.0.2.9:4000 -> 192.0.2.1:8081";
         assert!(is_stale(&come, Protocol::Tcp, from_outside, false));
         assert!(!is_stale(&come, Protocol::Tcp, from_outside, true));
+        assert!(!is_stale(&come, Protocol::Tcp, "192.0.2.9:4000 -> 192.0.2.1:8081 -> 10.0.0.3:81", false));
         assert!(!is_stale(&come, Protocol::Udp, from_outside, false));
         assert!(Stale::after(&come.inverse()).is_empty());
     }
@@ -298,7 +312,8 @@ mod tests {
         check(both(), 5000, &[(true, true); 2]);
         check(both().publish(port(2)), 5000, &[(true, false); 2]);
         let translated = |change: &Change| Stale::after(change).questions(0)[0].translated;
-        assert_eq!(translated(&one()), Some(false));
+        assert_eq!(translated(&one()), None);
+        assert_eq!(translated(&Change::new().publish(publish(Protocol::Tcp, ANY))), Some(false));
         assert_eq!(translated(&one().inverse()), Some(true));
         assert_eq!(translated(&one().withdraw(port(2))), None);
     }

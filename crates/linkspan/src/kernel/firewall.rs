@@ -5,6 +5,7 @@ use linkspan_nat_rules::{Change, Error, Instance, Publish, Ruleset, iptables, nf
 use linkspan_net_types::Protocol;
 use linkspan_records::Lock;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -73,7 +74,14 @@ impl Rules {
             },
             Firewall::Iptables => {
                 let door = self.iptables(host, lock)?;
-                door.apply(&iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?)?;
+                let plan = iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?;
+                door.apply(&plan)?;
+                // What no record wants goes with the chains that are written anew.
+                let asked: BTreeSet<_> = change.withdrawn().iter().collect();
+                let lost: Vec<_> = plan.withdrawn().iter().filter(|p| !asked.contains(p)).copied().collect();
+                if !lost.is_empty() {
+                    return Ok(Cow::Owned(change.clone().withdraw_all(lost)));
+                }
             }
         }
         Ok(Cow::Borrowed(change))
@@ -130,18 +138,19 @@ impl Rules {
         })
     }
 
-    /// Takes out of our rules what is not wanted; iptables, which is rewritten whole, gets what is missing as well.
+    /// Takes out of our rules what is not wanted, and says what that was; iptables, which is rewritten whole, gets what
+    /// is missing as well.
     pub(crate) fn prune(
         &self,
         host: BorrowedFd<'_>,
         lock: &RulesLock,
         wanted: &Ruleset,
-    ) -> Result<(), Error> {
-        match self.firewall {
-            Firewall::None => Ok(()),
-            Firewall::Nftables => self.nftables(host, |door| door.prune(wanted)).map(drop),
-            Firewall::Iptables => self.iptables(host, lock)?.reconcile(wanted).map(drop),
-        }
+    ) -> Result<RulesPlan, Error> {
+        Ok(match self.firewall {
+            Firewall::None => RulesPlan::None,
+            Firewall::Nftables => RulesPlan::Nftables(self.nftables(host, |door| door.prune(wanted))?),
+            Firewall::Iptables => RulesPlan::Iptables(self.iptables(host, lock)?.reconcile(wanted)?),
+        })
     }
 
     /// Plans what [`prune`](Self::prune) does, and changes nothing.

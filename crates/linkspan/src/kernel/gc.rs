@@ -11,6 +11,7 @@ use crate::kernel::undone::Undone;
 use crate::plan::{NetworkRecord, RulesPlan};
 use crate::{Attachment, ContainerName, Error, Residue, mark};
 use linkspan_ipam::Owner;
+use linkspan_nat_rules::Change;
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::{FileName, Folder, Taken};
 use linkspan_veth_bridge::kernel::Links;
@@ -97,7 +98,9 @@ impl Host {
 
     fn prune(&self) -> Result<(), Error> {
         let lock = self.lock_rules()?;
-        Ok(self.rules.prune(self.netns.as_fd(), &lock, &self.run.rules_of(Readable::Undamaged)?)?)
+        let pruned = self.rules.prune(self.netns.as_fd(), &lock, &self.run.rules_of(Readable::Undamaged)?)?;
+        let gone = Change::new().withdraw_all(pruned.withdrawn().iter().copied());
+        Ok(self.rules.forget_flows(self.netns.as_fd(), &gone)?)
     }
 
     fn remove_damaged(&self, garbage: &Garbage, undone: &mut Undone) {

@@ -25,16 +25,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 impl Host {
-    /// Rebuilds what is damaged, and says what that was. Nobody else may be at work.
+    /// Rebuilds what is damaged, and adds what that was. Nobody else may be at work.
     ///
     /// # Errors
     /// [`Error::Records`] for what nothing else tells of: an attachment, and a network that is not up.
-    pub(crate) fn rebuild(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut rebuilt = self.rebuild_definitions()?;
-        rebuilt.extend(self.rebuild_up()?);
+    pub(crate) fn rebuild(&self, rebuilt: &mut Vec<PathBuf>) -> Result<(), Error> {
+        self.rebuild_definitions(rebuilt)?;
+        self.rebuild_up(rebuilt)?;
         rebuilt.extend(self.rebuild_claims()?);
-        rebuilt.extend(self.rebuild_leases()?);
-        Ok(rebuilt)
+        self.rebuild_leases(rebuilt)
     }
 
     /// What a file says that is written anew cannot be known before.
@@ -58,10 +57,13 @@ impl Host {
         self.state.keeping()?.into_iter().try_for_each(|network| self.state.reservations(network).map(drop))
     }
 
-    /// Rebuilds what is damaged of the addresses that are kept, and says what that was. What was kept before a reboot
+    /// Rebuilds what is damaged of the addresses that are kept, and adds what that was. What was kept before a reboot
     /// nothing else tells of, which is noted: it is in the way of its network alone.
-    pub(crate) fn rebuild_reservations(&self, undone: &mut Undone) -> Result<Vec<PathBuf>, Error> {
-        let mut rebuilt = Vec::new();
+    pub(crate) fn rebuild_reservations(
+        &self,
+        rebuilt: &mut Vec<PathBuf>,
+        undone: &mut Undone,
+    ) -> Result<(), Error> {
         for network in self.state.keeping()? {
             match self.rebuild_reservations_of(network) {
                 Err(Error::Records(refused)) if refused.is_damage() => {
@@ -70,7 +72,7 @@ impl Host {
                 done => rebuilt.extend(done?),
             }
         }
-        Ok(rebuilt)
+        Ok(())
     }
 
     /// Leases follow the reservations with each address that is wanted or kept, and an empty file is removed: where they
@@ -83,8 +85,7 @@ impl Host {
         self.state.reserve_anew(network, &told.ok_or(Error::Records(damage))?).map(Some)
     }
 
-    fn rebuild_definitions(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut rebuilt = Vec::new();
+    fn rebuild_definitions(&self, rebuilt: &mut Vec<PathBuf>) -> Result<(), Error> {
         for name in self.state.names()? {
             let Err(damage) = or_damage(self.state.find(&name))? else { continue };
             let network = self.up_by_name(&name)?.ok_or(Error::Records(damage))?;
@@ -95,7 +96,7 @@ impl Host {
             self.state.define(&network)?;
             rebuilt.push(self.state.path_of(&network.name));
         }
-        Ok(rebuilt)
+        Ok(())
     }
 
     /// The networks that are up, and whose definition is gone.
@@ -112,7 +113,7 @@ impl Host {
     }
 
     /// The networks whose records say that they are up, but for damaged ones and those that are on their way off.
-    fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
+    pub(crate) fn readable_up(&self) -> Result<Vec<DefinedNetwork>, Error> {
         let mut networks = Vec::new();
         for name in self.run.up.names()? {
             if let Ok(Some(record)) = self.run.up.peek_record::<NetworkRecord>(&name)
@@ -129,8 +130,7 @@ impl Host {
         Ok(self.readable_up()?.into_iter().find(|network| network.name == *name))
     }
 
-    fn rebuild_up(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut rebuilt = Vec::new();
+    fn rebuild_up(&self, rebuilt: &mut Vec<PathBuf>) -> Result<(), Error> {
         for name in self.run.up.names()? {
             let read = self.run.up.peek_record::<NetworkRecord>(&name);
             let Err(damage) = or_damage(read)? else { continue };
@@ -142,7 +142,7 @@ impl Host {
             self.write_up(&network)?;
             rebuilt.push(self.run.path_of_up(network.id));
         }
-        Ok(rebuilt)
+        Ok(())
     }
 
     /// Puts on record that a network is up, in place of whatever says so.
@@ -188,14 +188,13 @@ impl Host {
         self.run.claim_anew(&entries).map(Some)
     }
 
-    fn rebuild_leases(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut rebuilt = Vec::new();
+    fn rebuild_leases(&self, rebuilt: &mut Vec<PathBuf>) -> Result<(), Error> {
         for network in self.networks_with_leases()? {
             let read = self.run.book(network).owners();
             let Err(_) = or_damage(read)? else { continue };
             rebuilt.push(self.run.lease_anew(network, &self.leases_of(network)?)?);
         }
-        Ok(rebuilt)
+        Ok(())
     }
 
     /// The networks that there are or should be leases of: a file that is gone is missed too.

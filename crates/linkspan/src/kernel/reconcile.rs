@@ -4,6 +4,7 @@ use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{self, NetworkRecord, RulesPlan};
 use crate::{Attachment, Error, Mended, NetworkId, NetworkName, Reconciled, Residue};
+use linkspan_nat_rules::Change;
 use linkspan_netns::NetNs;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Look, Seen};
@@ -12,7 +13,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// What is missing of the links.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Missing {
     networks: Planned,
     containers: Vec<(Attachment, links::Plan)>,
@@ -61,17 +62,48 @@ impl Host {
     }
 
     fn reconcile_alone(&self, ours: Option<PathBuf>) -> Result<Reconciled, Error> {
-        let mut undone = Undone::default();
-        let rebuilt = ours.into_iter().chain(self.rebuild()?);
-        let rebuilt = rebuilt.chain(self.rebuild_reservations(&mut undone)?).collect();
-        self.take_back_the_dead()?;
-        let rules = match self.knows_all_rules(&mut undone)? {
-            true => self.rules.reconcile(self.netns.as_fd(), &self.lock_rules()?, &self.run.rules()?)?,
-            false => RulesPlan::None,
+        let (mut undone, mut rebuilt) = (Undone::default(), ours.into_iter().collect());
+        let mut rules = RulesPlan::None;
+        let performed = match self.mend_all(&mut rebuilt, &mut rules, &mut undone) {
+            Ok(performed) => performed,
+            Err(refused) if rebuilt.is_empty() && rules.is_empty() && undone.is_whole() => {
+                return Err(refused);
+            }
+            Err(refused) => {
+                // What was mended before is told with it.
+                undone.note(Residue::Missing { of: self.instance().to_string() }, Err(refused));
+                Missing::default()
+            }
         };
-        let missing = self.missing(&mut undone)?;
-        let performed = self.bring_back(missing, &mut undone);
         Ok(Reconciled { rebuilt, ..told(rules, performed, undone) })
+    }
+
+    fn mend_all(
+        &self,
+        rebuilt: &mut Vec<PathBuf>,
+        rules: &mut RulesPlan,
+        undone: &mut Undone,
+    ) -> Result<Missing, Error> {
+        self.rebuild(rebuilt)?;
+        self.rebuild_reservations(rebuilt, undone)?;
+        self.take_back_the_dead()?;
+        if self.knows_all_rules(undone)? {
+            self.reconcile_rules(rules)?;
+        }
+        let missing = self.missing(undone)?;
+        Ok(self.bring_back(missing, undone))
+    }
+
+    /// Datagrams that came while rules were missing find their way again, as they do when a port is published.
+    fn reconcile_rules(&self, done: &mut RulesPlan) -> Result<(), Error> {
+        let (lock, wanted) = (self.lock_rules()?, self.run.rules()?);
+        *done = self.rules.reconcile(self.netns.as_fd(), &lock, &wanted)?;
+        if done.is_empty() {
+            return Ok(());
+        }
+        let gone = Change::new().withdraw_all(done.withdrawn().iter().copied());
+        let change = gone.publish_all(wanted.published().copied());
+        Ok(self.rules.forget_flows(self.netns.as_fd(), &change)?)
     }
 
     /// Whether every rule that is wanted is on record; where one is not, none is changed, which is told.

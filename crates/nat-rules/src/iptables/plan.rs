@@ -3,8 +3,9 @@ use super::chain::{Chain, Table};
 use super::difference::Difference;
 use super::jumps::Rejoined;
 use super::seen::{Loaded, Seen};
-use super::text::Rules;
-use crate::{Error, Instance, Ruleset};
+use super::text::{self, Rules};
+use crate::{Error, Instance, Publish, Ruleset};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What to feed to `iptables-restore --noflush` and to `ip6tables-restore --noflush`.
@@ -15,6 +16,7 @@ use std::fmt;
 pub struct Plan {
     v4: Work,
     v6: Work,
+    withdrawn: Vec<Publish>,
 }
 
 /// What is to be done for one family.
@@ -32,6 +34,11 @@ impl Plan {
             Family::V4 => &self.v4.script,
             Family::V6 => &self.v6.script,
         }
+    }
+
+    /// The ports that lead nowhere any more, of those that were seen and are published by address translation.
+    pub fn withdrawn(&self) -> &[Publish] {
+        &self.withdrawn
     }
 
     /// Whether there is nothing to do.
@@ -66,7 +73,17 @@ pub fn plan(instance: Instance, rules: &Ruleset, seen: &Seen) -> Result<Plan, Er
         Some(loaded) if rules.is_empty() => Ok(Script { instance, loaded }.remove()),
         Some(loaded) => Ok(Script { instance, loaded }.write(&Rules::of(rules, family))),
     };
-    Ok(Plan { v4: work(Family::V4)?, v6: work(Family::V6)? })
+    let wanted: BTreeSet<_> = rules.published().copied().collect();
+    let there: BTreeSet<_> =
+        [Family::V4, Family::V6].into_iter().filter_map(|f| seen.of(f)).flat_map(published).collect();
+    let withdrawn = there.difference(&wanted).copied().collect();
+    Ok(Plan { v4: work(Family::V4)?, v6: work(Family::V6)?, withdrawn })
+}
+
+/// What the chains that publish lead to containers.
+fn published(loaded: &Loaded) -> impl Iterator<Item = Publish> {
+    let rules = [Chain::Dnat, Chain::DnatOut].into_iter().flat_map(|chain| loaded.rules(chain));
+    rules.flat_map(|rule| text::published(rule))
 }
 
 impl Work {

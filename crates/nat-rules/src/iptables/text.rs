@@ -6,7 +6,7 @@ use crate::{Access, Destination, Instance, Network, Publish, Ruleset, Way};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use linkspan_net_types::{IfName, Port, Protocol};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The whole of these rules as `iptables-save` or `ip6tables-save` prints what is ours.
 ///
@@ -252,6 +252,39 @@ impl Run {
             && self.last.get().checked_add(1) == Some(next.first.get())
     }
 
+    /// Reads what [`rule`](Self::rule) wrote, as `iptables-save` prints it.
+    fn read(rule: &str) -> Option<Self> {
+        let (line, to) = rule.split_once(" -j DNAT --to-destination ")?;
+        let (at, carries) = match line.strip_prefix("-d ") {
+            Some(rest) => {
+                let (at, carries) = rest.split_once(' ')?;
+                (Some(at.split_once('/').map_or(at, |(at, _)| at).parse().ok()?), carries)
+            }
+            None => (None, line),
+        };
+        let (protocol, ports) = carries.strip_prefix("-p ")?.split_once(" --dport ")?;
+        let protocol = protocol.split_once(" -m ")?.0.parse().ok()?;
+        let (first, last) = ports.split_once(':').unwrap_or((ports, ports));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        let to = match to.parse::<SocketAddr>() {
+            Ok(to) => Destination::new(to.ip(), Port::new(to.port())?),
+            Err(_) => Destination::new(to.parse().ok()?, first),
+        };
+        Some(Self { protocol, at, first, last, to })
+    }
+
+    /// Each of its ports.
+    fn ports(self) -> impl Iterator<Item = Publish> {
+        let Self { protocol, at, first, last, to } = self;
+        let keeps = to.port() == first;
+        let each = (first.get()..=last.get()).filter_map(Port::new);
+        each.filter_map(move |port| {
+            let to = if keeps { Destination::new(to.address(), port) } else { to };
+            let anywhere = Publish::nat(protocol, port, to);
+            at.map_or(Some(anywhere), |at| anywhere.at(at).ok())
+        })
+    }
+
     fn rule(&self) -> String {
         let (ports, act) = match self.first == self.last {
             true => (Carries::Port(self.protocol, self.first), Act::Dnat(self.to)),
@@ -261,6 +294,11 @@ impl Run {
         let line = any().carries(ports);
         self.at.map_or(line, |at| line.target(at.into())).then(act)
     }
+}
+
+/// The ports that such a rule publishes; none where it is not one of those that [`Run::rule`] writes.
+pub(super) fn published(rule: &str) -> Vec<Publish> {
+    Run::read(rule).map(|run| run.ports().collect()).unwrap_or_default()
 }
 
 /// From a bridge to itself.

@@ -41,11 +41,18 @@ pub struct Plan {
     pub(crate) generation: Option<u32>,
     /// Without the chain that says that the table has this layout, the plan is void.
     pub(crate) marked: bool,
+    withdrawn: Vec<Publish>,
 }
 
 impl Plan {
     fn of(instance: Instance, steps: Vec<Step>, seen: &Seen) -> Self {
-        Self { instance, steps, generation: seen.generation, marked: seen.marked }
+        let withdrawn = steps.iter().flat_map(|step| step.withdrawn(seen)).collect();
+        Self { instance, steps, generation: seen.generation, marked: seen.marked, withdrawn }
+    }
+
+    /// The ports that lead nowhere any more, of those that were seen and are published by address translation.
+    pub fn withdrawn(&self) -> &[Publish] {
+        &self.withdrawn
     }
 
     /// Whose table it is about.
@@ -266,6 +273,15 @@ impl fmt::Display for Plan {
 impl Step {
     const fn is_about_a_port(&self) -> bool {
         matches!(self, Self::Add(element) | Self::Remove(element) if element.set().holds_ports())
+    }
+
+    /// The ports that lead nowhere after it.
+    fn withdrawn(&self, seen: &Seen) -> Vec<Publish> {
+        match self {
+            Self::Remove(element) => element.published().into_iter().collect(),
+            Self::DropTable => seen.published().collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// The step in the words of nft, for the table of this instance.
