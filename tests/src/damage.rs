@@ -97,6 +97,7 @@ fn what_is_missing_or_too_much_of_our_table_is_named_and_mended() {
             &["nft delete element inet linkspan pub4 { tcp . 8080 }"],
             "add element inet linkspan pub4 { tcp . 8080 : 10.88.1.10 . 80 }\n",
         );
+        scene.mended(&["nft add table inet linkspan { flags dormant ; }"], "add table inet linkspan\n");
         scene.mended(
             &["nft add element inet linkspan pub4 { tcp . 9 : 10.9.9.9 . 9 }"],
             "delete element inet linkspan pub4 { tcp . 9 : 10.9.9.9 . 9 }\n",

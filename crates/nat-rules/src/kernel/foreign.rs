@@ -4,7 +4,7 @@ mod expression;
 mod set;
 mod words;
 
-use super::{HEADER, Iptables};
+use super::{HEADER, Iptables, table};
 use crate::foreign::Foreign;
 use crate::iptables::Family;
 use crate::netfilter::{Base, Chain, Family as Of, Hook, Kind as ChainKind, Rule, Table};
@@ -28,9 +28,6 @@ const LINK_HEADER: usize = 16;
 
 /// `NFTA_TABLE_NAME`, and the table's name in messages about what is in it.
 const TABLE: u16 = 1;
-/// `NFTA_TABLE_FLAGS`, `NFT_TABLE_F_DORMANT`.
-const TABLE_FLAGS: u16 = 2;
-const DORMANT: u32 = 1;
 /// `NFTA_CHAIN_NAME`, `_HOOK`, `_POLICY`, `_TYPE`; `NFTA_HOOK_HOOKNUM`, `_PRIORITY`, `_DEV`, `_DEVS`.
 const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
@@ -215,8 +212,8 @@ fn text(attributes: &Attributes<'_>, kind: u16) -> Option<String> {
 fn table(payload: &[u8]) -> Option<((u8, String), Table)> {
     let (number, attributes) = message(payload)?;
     let name = text(&attributes, TABLE)?;
-    let flags = attributes.get(TABLE_FLAGS).and_then(|flags| flags.be32()).unwrap_or(0);
-    let family = family(number).filter(|_| flags & DORMANT == 0)?;
+    let flags = attributes.get(table::FLAGS).and_then(|flags| flags.be32()).unwrap_or(0);
+    let family = family(number).filter(|_| flags & table::DORMANT == 0)?;
     Some(((number, name.clone()), Table { family, name, chains: BTreeMap::new() }))
 }
 

@@ -245,10 +245,12 @@ impl Nftables {
         self.looked_at = self.generation()?;
         let mut seen = Seen { generation: self.looked_at, ..Seen::default() };
         let replies = self.question(table::GET_TABLE, Flags::NONE, |body| named(body, instance));
-        let Some(ours) = present(replies)?.first().map(table::is_ours) else { return Ok(seen) };
-        if !ours {
+        let replies = present(replies)?;
+        let Some(there) = replies.first() else { return Ok(seen) };
+        if !table::is_ours(there) {
             return Ok(Seen { table: Table::Foreign, ..seen });
         }
+        seen.asleep = table::is_asleep(there);
         let layout = self.layout()?;
         let user_rules = with_user_rules && !self.rules(Some(Chain::User))?.is_empty();
         seen.table = Table::Ours { layout, user_rules };

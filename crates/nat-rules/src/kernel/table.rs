@@ -21,6 +21,9 @@ const NEW_SET: Kind = Kind::nftables(9);
 
 /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and `NFTA_SET_TABLE` are all 1.
 pub(super) const TABLE: u16 = 1;
+/// `NFTA_TABLE_FLAGS`, `NFT_TABLE_F_DORMANT`.
+pub(super) const FLAGS: u16 = 2;
+pub(super) const DORMANT: u32 = 1;
 /// `NFTA_TABLE_USERDATA`.
 const USERDATA: u16 = 6;
 /// `NFTA_CHAIN_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
@@ -141,6 +144,20 @@ fn delete_chain(batch: &mut Batch, instance: Instance, name: &str) {
 pub(super) fn named(body: &mut Body<'_>, instance: Instance) {
     inet(body);
     body.text(TABLE, instance.as_str());
+}
+
+/// Ends the sleep that a flag puts a table to.
+pub(super) fn wake(batch: &mut Batch, instance: Instance) {
+    batch.push(NEW_TABLE, Flags::NONE, |body| {
+        named(body, instance);
+        body.be32(FLAGS, 0);
+    });
+}
+
+/// Whether the kernel passes the chains of a table by.
+pub(super) fn is_asleep(reply: &Reply) -> bool {
+    let flags = reply.attributes(super::HEADER).get(FLAGS).and_then(|flags| flags.be32());
+    flags.is_some_and(|flags| flags & DORMANT != 0)
 }
 
 /// Whether a table was made by us.

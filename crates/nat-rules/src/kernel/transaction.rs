@@ -72,6 +72,7 @@ fn perform(batch: &mut Batch, instance: Instance, run: &[Step], adding: Flags) {
     match run.first() {
         None => {}
         Some(Step::MakeTable) => table::make(batch, instance),
+        Some(Step::Wake) => table::wake(batch, instance),
         Some(Step::DropTable) => {
             batch.push(table::DELETE_TABLE, Flags::NONE, |body| named(body, instance));
         }

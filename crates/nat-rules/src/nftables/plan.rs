@@ -13,6 +13,8 @@ use std::fmt;
 pub enum Step {
     /// Makes the table with its sets, chains and rules.
     MakeTable,
+    /// Wakes the table, whose chains the kernel passes by as long as it sleeps.
+    Wake,
     /// Makes the table one of this layout; the steps behind it write what that layout has otherwise.
     Swap {
         /// The layout that it has, older than [`LAYOUT`].
@@ -190,8 +192,13 @@ fn mending(seen: &Seen) -> Vec<Step> {
         Table::Ours { layout, .. } if layout != LAYOUT => Some(Step::Swap { from: layout }),
         _ => None,
     };
+    let wake = seen.asleep.then_some(Step::Wake);
     let misplaced = seen.misplaced.iter().copied().map(Step::Remake);
-    swap.into_iter().chain(misplaced).chain(seen.damaged.iter().copied().map(Step::Rewrite)).collect()
+    wake.into_iter()
+        .chain(swap)
+        .chain(misplaced)
+        .chain(seen.damaged.iter().copied().map(Step::Rewrite))
+        .collect()
 }
 
 fn is_here(instance: Instance, seen: &Seen) -> Result<bool, Error> {
@@ -299,7 +306,7 @@ impl fmt::Display for Worded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = self.instance;
         match self.step {
-            Step::MakeTable => write!(f, "add table inet {table}"),
+            Step::MakeTable | Step::Wake => write!(f, "add table inet {table}"),
             Step::DropTable => write!(f, "delete table inet {table}"),
             Step::Swap { from } => {
                 write!(f, "rename chain inet {table} {} {}", marker(*from), marker(LAYOUT))

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub(crate) table: Table,
+    /// The kernel passes its chains by (`NFT_TABLE_F_DORMANT`).
+    pub(crate) asleep: bool,
     pub(crate) elements: BTreeMap<Slot, Value>,
     /// The chains that are missing, or whose rules or policy are not those of the layout.
     pub(crate) damaged: BTreeSet<Chain>,
@@ -126,6 +128,7 @@ impl Seen {
     fn take(&mut self, step: &Step) {
         match step {
             Step::MakeTable => *self = Self { table: OURS, ..Self::default() },
+            Step::Wake => self.asleep = false,
             Step::DropTable => *self = Self::default(),
             Step::Swap { .. } => {
                 self.table = Table::Ours { layout: LAYOUT, user_rules: self.has_user_rules() }
