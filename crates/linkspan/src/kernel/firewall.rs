@@ -202,7 +202,9 @@ impl Rules {
         let idle = self.idle_conntrack.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut door = idle.map_or_else(|| Conntrack::open_in(host), Ok)?;
         let forgotten = door.forget(&stale).map(drop);
-        self.idle_conntrack.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        if forgotten.is_ok() {
+            self.idle_conntrack.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        }
         forgotten
     }
 
@@ -214,7 +216,10 @@ impl Rules {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut door = idle.map_or_else(|| Nftables::open_in(self.instance, host), Ok)?;
         let done = work(&mut door);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        // The kernel may still be answering one that it did not answer in time.
+        if !matches!(done, Err(Error::Netlink(_))) {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        }
         done
     }
 }

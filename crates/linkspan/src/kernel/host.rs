@@ -379,7 +379,10 @@ impl Host {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut door = idle.map_or_else(|| links::kernel::Links::open_in(self.netns.as_fd()), Ok)?;
         let done = work(&mut door);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        // The kernel may still be answering one that was refused.
+        if done.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
+        }
         done
     }
 

@@ -120,7 +120,7 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
 
 /// Gives the path that leads to an open file itself, whatever has become of its name.
 pub(super) fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
-    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
+    format!("/proc/thread-self/fd/{}", fd.as_raw_fd()).into()
 }
 
 /// Names an open file for an error message.

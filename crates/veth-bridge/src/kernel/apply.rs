@@ -122,7 +122,7 @@ impl Run<'_> {
             return Ok(*index);
         }
         let found = device::index(self.socket(at.side)?.as_fd(), &at.link);
-        let index = found.ok_or(Error::Refused { errno: Errno::ENODEV, words: None })?;
+        let index = found.map_err(|errno| Error::Refused { errno, words: None })?;
         self.known.push((at, index));
         Ok(index)
     }

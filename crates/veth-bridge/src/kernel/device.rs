@@ -1,6 +1,6 @@
 //! Requests about one device, which take no lock of the kernel's and no message (netdevice(7)).
 
-use linkspan_net_types::{IfIndex, IfName};
+use linkspan_net_types::{Errno, IfIndex, IfName};
 use nix::libc;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -17,10 +17,11 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// The index of the link of this name, in the namespace of this socket; `None` where there is none.
-pub(super) fn index(socket: BorrowedFd<'_>, link: &IfName) -> Option<IfIndex> {
+/// The index of the link of this name, in the namespace of this socket; `ENODEV` where there is none.
+pub(super) fn index(socket: BorrowedFd<'_>, link: &IfName) -> Result<IfIndex, Errno> {
     let mut request = request(link, libc::__c_anonymous_ifr_ifru { ifru_ifindex: 0 });
-    ask(socket, SIOCGIFINDEX, &mut request).then(|| answered_index(&request)).flatten()
+    ask(socket, SIOCGIFINDEX, &mut request)?;
+    answered_index(&request).ok_or(Errno::ENODEV)
 }
 
 /// Lets the kernel act on a link's carrier at once rather than later in a work queue.
@@ -31,7 +32,7 @@ pub(super) fn index(socket: BorrowedFd<'_>, link: &IfName) -> Option<IfIndex> {
 pub(super) fn settle(socket: BorrowedFd<'_>, link: &IfName) {
     let mut value = EthtoolValue { command: ETHTOOL_GLINK, data: 0 };
     let data = libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
-    ask(socket, SIOCETHTOOL, &mut request(link, data));
+    let _ = ask(socket, SIOCETHTOOL, &mut request(link, data));
 }
 
 fn request(link: &IfName, ifr_ifru: libc::__c_anonymous_ifr_ifru) -> libc::ifreq {
@@ -52,8 +53,9 @@ fn answered_index(request: &libc::ifreq) -> Option<IfIndex> {
 }
 
 #[allow(unsafe_code)]
-fn ask(socket: BorrowedFd<'_>, what: libc::Ioctl, request: &mut libc::ifreq) -> bool {
+fn ask(socket: BorrowedFd<'_>, what: libc::Ioctl, request: &mut libc::ifreq) -> Result<(), Errno> {
     // SAFETY: SIOCGIFINDEX and SIOCETHTOOL, which are all that is asked here, read and write the `ifreq` that is
     // borrowed for the call; the latter also the `ethtool_value` of `settle`, which outlives it.
-    unsafe { libc::ioctl(socket.as_raw_fd(), what, request) == 0 }
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), what, request) };
+    nix::errno::Errno::result(done).map(drop).map_err(|errno| Errno::new(errno as i32))
 }
