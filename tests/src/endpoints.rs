@@ -2,9 +2,11 @@
 
 use crate::private::in_private;
 use crate::program::tool;
+use crate::snapshot::Snapshot;
 use crate::traffic::{reaches, reaches_none, serve};
 use crate::world::{Case, Family, Member, World, container, everywhere, with_each_firewall};
-use linkspan::{Endpoint, Network, Publish};
+use linkspan::{Endpoint, Network, NetworkId, Publish};
+use std::fs;
 use std::net::SocketAddr;
 
 /// The words behind the first occurrence of a word.
@@ -130,7 +132,7 @@ fn an_adopted_bridge_stays_when_its_network_goes() {
         let world = World::new(Case::USUAL);
         tool("ip link add br-mine type bridge");
         tool("ip link set br-mine up");
-        let before = crate::snapshot::Snapshot::take();
+        let before = Snapshot::take();
         let network = Network::bridge("mine".parse().unwrap()).link("br-mine".parse().unwrap());
         let network = world.host.ensure_network(&network.subnet("10.88.9.0/24".parse().unwrap())).unwrap();
         let member = world.member("one", &network);
@@ -139,4 +141,38 @@ fn an_adopted_bridge_stays_when_its_network_goes() {
         world.clear();
         before.assert_unchanged("a network on a bridge that was there");
     });
+}
+
+#[test]
+fn an_adopted_bridge_is_left_as_it_was_whatever_was_lost_of_its_records() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            tool("ip link add br-mine type bridge");
+            tool("ip link set br-mine addrgenmode none");
+            tool("ip link set br-mine up");
+            let before = Snapshot::take();
+            let record = |id| format!("/run/linkspan/up/network-{id}");
+            a_network_comes_and_goes(world, &before, |id| fs::write(record(id), "{\"version\":1,").unwrap());
+            a_network_comes_and_goes(world, &before, |id| fs::remove_file(record(id)).unwrap());
+            world.linkspan("network create mine --subnet 10.88.9.0/24 --bridge-name br-mine").ok();
+            fs::remove_dir_all("/run/linkspan").unwrap();
+            world.linkspan("run --network mine -- true").ok();
+            world.linkspan("network rm mine").ok();
+            before.assert_unchanged("a network on a bridge of others, without its run folder");
+            tool("ip link delete br-mine");
+        });
+    });
+}
+
+/// A network is on the bridge of others while its record is lost, and goes.
+fn a_network_comes_and_goes(world: &World, before: &Snapshot, lose: impl Fn(NetworkId)) {
+    let network = Network::bridge("mine".parse().unwrap()).link("br-mine".parse().unwrap());
+    let network = world.host.ensure_network(&network.subnet("10.88.9.0/24".parse().unwrap())).unwrap();
+    let member = world.member("one", &network);
+    serve(member.netns(), 80);
+    lose(network.id());
+    world.linkspan("reconcile").ok();
+    reaches(&world.here, member.at(Family::V4, 80));
+    world.clear();
+    before.assert_unchanged("a network on a bridge of others, whose record was lost");
 }

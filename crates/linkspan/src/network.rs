@@ -3,6 +3,7 @@ use ipnet::{IpNet, Ipv4Net};
 use linkspan_ipam::{Pools, Subnet, ula_subnet};
 use linkspan_net_types::{IfName, Mtu};
 use linkspan_records::Document;
+use linkspan_veth_bridge::Original;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -303,6 +304,17 @@ pub struct DefinedNetwork {
     /// The bridge was named by the user, so one that is there already is adopted.
     #[serde(default)]
     pub(crate) link_given: bool,
+    /// What that bridge had before this network was brought up on it, as long as it is: the record that says so may be
+    /// lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) adopted: Option<Adopted>,
+}
+
+/// What a bridge of others had at a time, which says nothing of another boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Adopted {
+    pub(crate) boot: String,
+    pub(crate) original: Original,
 }
 
 impl Document for DefinedNetwork {
@@ -438,7 +450,7 @@ pub(crate) fn decide(
     let policy = wanted.policy(&Policy::default());
     let Network { name, mtu, labels, .. } = wanted.clone();
     let link_given = wanted.link.is_some();
-    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels, policy, link_given })
+    Ok(DefinedNetwork { id, name, link, subnets, mtu, labels, policy, link_given, adopted: None })
 }
 
 /// The wanted subnet, where no other network has addresses of it.

@@ -227,14 +227,18 @@ pub(crate) fn network(
     })
 }
 
-/// A bridge that is there is adopted where the user named it, unless it is one that we made and lost the record of.
+/// A bridge that is there is adopted where the user named it, unless it is one that we made and lost the record of. Of
+/// one that was adopted before, what it had then is its own.
 fn ownership(instance: Instance, network: &DefinedNetwork, seen: &Seen) -> Result<Ownership, Error> {
     let there = seen.host.links.get(network.link.as_str());
     let made_by_us = there.is_some_and(|link| mark::is_ours(instance, network.link, link));
     if made_by_us || !network.link_given {
         return Ok(Ownership::Ours);
     }
-    Ok(Ownership::of(&network.link, seen)?)
+    match (Ownership::of(&network.link, seen)?, &network.adopted) {
+        (Ownership::Adopted(_), Some(before)) => Ok(Ownership::Adopted(before.original.clone())),
+        (seen, _) => Ok(seen),
+    }
 }
 
 pub(crate) fn rules_of(network: &DefinedNetwork) -> rules::Network {

@@ -86,6 +86,14 @@ impl State {
         Ok(self.networks.write(&file(&network.name), network, Durability::Disk)?)
     }
 
+    /// Notes that nothing of the network is on its bridge any more.
+    pub(crate) fn give_back(&self, network: &DefinedNetwork) -> Result<(), Error> {
+        match self.find(&network.name)?.filter(|there| there.id == network.id && there.adopted.is_some()) {
+            Some(there) => self.define(&DefinedNetwork { adopted: None, ..there }),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn forget(&self, network: &DefinedNetwork) -> Result<(), Error> {
         self.sweep()?;
         // Another of the same name may have been defined since.

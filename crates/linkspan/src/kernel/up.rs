@@ -9,13 +9,14 @@ use crate::kernel::home::{Readable, network_file};
 use crate::kernel::host::Host;
 use crate::kernel::records::WantedRules;
 use crate::kernel::undone::Undone;
+use crate::network::Adopted;
 use crate::plan::{self, Firewall, NetworkPlan, NetworkRecord};
 use crate::{Container, DefinedNetwork, Error, Network, NetworkId, NetworkName, Residue};
 use linkspan_nat_rules::{self as rules, Change, Ruleset};
 use linkspan_net_types::Mtu;
 use linkspan_records::{Access, Lock, Record, Taken};
 use linkspan_veth_bridge::kernel::Links;
-use linkspan_veth_bridge::{self as links, Look, Seen};
+use linkspan_veth_bridge::{self as links, Look, Ownership, Seen};
 use std::os::fd::AsFd;
 
 /// Whether a network that is brought up is defined.
@@ -66,7 +67,21 @@ impl Host {
             Some(_) => None,
             None => self.links(Links::snapshot)?.uplink_mtu().and_then(Mtu::new),
         };
-        Ok((plan::network(self.instance(), network, self.firewall(), uplink, &seen)?, seen))
+        let network = self.of_this_boot(network);
+        let mut record = plan::network(self.instance(), &network, self.firewall(), uplink, &seen)?;
+        record.network.adopted = match record.bridge.ownership() {
+            Ownership::Adopted(before) => {
+                Some(Adopted { boot: self.identity.boot.clone(), original: before.clone() })
+            }
+            Ownership::Ours => None,
+        };
+        Ok((record, seen))
+    }
+
+    /// The network without what its bridge had in an older boot.
+    fn of_this_boot(&self, network: &DefinedNetwork) -> DefinedNetwork {
+        let adopted = network.adopted.clone().filter(|before| before.boot == self.identity.boot);
+        DefinedNetwork { adopted, ..network.clone() }
     }
 
     /// Plans what is missing of the network; its rules are planned by whoever knows what else changes.
@@ -111,7 +126,8 @@ impl Host {
         let forget = known == Known::Undefined;
         let name = network_file(network.id);
         let mut record = self.run.pending.create_record(&name, NetworkRecord { forget, ..draft })?;
-        let define = if forget { self.state.define(network) } else { Ok(()) };
+        let wanted = &record.value().network;
+        let define = if forget || *wanted != *network { self.state.define(wanted) } else { Ok(()) };
         let made = define.and_then(|()| self.make_network(record.value()));
         match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
             Ok(()) => Ok(Turn::Done(Before::Down)),
@@ -231,6 +247,9 @@ impl Host {
             // While the link stays, so do the rules that make it safe.
             let change = Change::new().remove_network(wanted.rules.clone());
             undone.note(Residue::Rules { of: of() }, self.remove_rules(&change));
+        }
+        if undone.is_whole() && !forget && wanted.network.adopted.is_some() {
+            undone.note(Residue::Records { of: of() }, self.state.give_back(&wanted.network));
         }
         if undone.is_whole() && forget {
             let forgotten = self.state.forget(&wanted.network);
