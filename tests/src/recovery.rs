@@ -11,6 +11,7 @@ use linkspan::{Error, Firewall, NetNs, Protocol};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::dup2;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process;
 use std::thread::{self, sleep};
@@ -538,5 +539,50 @@ fn a_plan_is_applied_once() {
         let attachment = world.host.apply(&netns, &wanted, &plan).unwrap();
         world.host.detach(attachment.id()).unwrap();
         assert!(matches!(world.host.apply(&netns, &wanted, &plan), Err(Error::Stale)));
+    });
+}
+
+#[test]
+fn who_wants_what_another_takes_away_waits_for_him() {
+    in_private(|| {
+        with_each_firewall(|world| {
+            let next = NetNs::create("/run/netns/next").unwrap();
+            let before = Snapshot::take();
+            let web = attach(world, "web", "-p 8080:80");
+            let id = world.host.find("web").unwrap().id();
+            let (record, leaving) =
+                (format!("/run/linkspan/attachments/{id}"), format!("/run/linkspan/pending/{id}"));
+            fs::rename(record, &leaving).unwrap();
+            let said = fs::read_to_string(&leaving).unwrap();
+            let last = said.lines().last().unwrap().replace("\"leaving\":false", "\"leaving\":true");
+            fs::write(&leaving, format!("{said}{last}\n")).unwrap();
+            // Another process has it in hand.
+            let file = fs::OpenOptions::new().read(true).write(true).open(&leaving).unwrap();
+            let held = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+            let line = "attach web --netns /run/netns/next -p 8080:80";
+            thread::scope(|scope| {
+                let waits = scope.spawn(|| world.linkspan(line));
+                sleep(Duration::from_millis(300));
+                assert!(!waits.is_finished(), "it does not wait");
+                drop(held);
+                waits.join().unwrap().ok();
+            });
+            world.linkspan("detach web").ok();
+            vanish("web", web);
+            before.assert_unchanged("a container that comes while the one of its name is taken away");
+            vanish("next", next);
+        });
+    });
+}
+
+#[test]
+fn what_a_refused_run_switched_on_is_told() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        tool("sysctl -w net.ipv4.ip_forward=0");
+        let _taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)).unwrap();
+        let ran = world.linkspan("run -p 8080:80 -- true");
+        assert_eq!(ran.code(), Some(125), "{ran}");
+        assert!(ran.err.contains("IPv4 forwarding was switched on"), "{ran}");
     });
 }

@@ -6,7 +6,7 @@ use crate::network;
 use crate::output::{self, Output};
 use crate::recovery::left_over;
 use crate::wish;
-use linkspan::{Addresses, Attachment, Detached, Error, Host, NetNs, NetworkName};
+use linkspan::{Addresses, Attachment, Error, Host, NetNs, NetworkName};
 
 pub(crate) fn attach(host: &Host, wanted: &Attach, out: Output) -> Result<(), Fault> {
     let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
@@ -59,7 +59,7 @@ fn find_all<'a>(host: &Host, wanted: &'a [String]) -> Result<Found<'a>, Fault> {
             Ok(attachment) => found.attachments.push(attachment),
             Err(absent @ Error::NoSuchAttachment { .. }) => {
                 // What a dead process left of it is taken back on the way.
-                wanted.parse().map_or(Ok(Detached::Absent), |name| host.detach_named(&name))?;
+                wanted.parse().map_or(Ok(()), |name| host.repair_container(&name))?;
                 note(chain(&absent));
             }
             Err(damaged) if damaged.remedy().is_some() => found.damaged.push((wanted, damaged)),

@@ -18,9 +18,10 @@ pub(crate) fn run(host: &Host, args: &Run) -> Result<u8, Fault> {
     // From here on no signal that comes once ends this process: all are passed on to the program, and we clean up.
     let mut signals = Signals::catch()?;
     let impatience = signals.end_when_told_twice()?;
-    let prepared = host.prepare(&mode, &container, args.hostname.clone())?;
+    let prepared = host.prepare(&mode, &container, args.hostname.clone());
     drop(impatience);
     tell(host);
+    let prepared = prepared?;
     let id = prepared.attachment().map(linkspan::Attachment::id);
     let ended = supervise(host, &prepared, &args.command, &mut signals);
     // Where it is refused, all signals stay caught, and we clean up all the same.
@@ -28,6 +29,7 @@ pub(crate) fn run(host: &Host, args: &Run) -> Result<u8, Fault> {
     // The namespace is held meanwhile, so that no link of it goes while it is looked at.
     let detached = id.map_or(Ok(()), |id| host.detach(id).map(drop));
     drop(prepared);
+    tell(host);
     detached.map_err(|refused| stays(container.name(), refused))?;
     ended
 }

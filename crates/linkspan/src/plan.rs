@@ -270,7 +270,8 @@ pub(crate) fn bring_up(record: &NetworkRecord, forwarding: bool, seen: &Seen) ->
             .into_iter()
             .filter_map(|(family, has)| (has && forwarding).then_some(family))
             .collect();
-    Ok(links::plan::forwarding(&families, seen).then(bridge))
+    // Last: it is never switched off again, and whoever is refused the bridge has no need of it.
+    Ok(bridge.then(links::plan::forwarding(&families, seen)))
 }
 
 /// Refuses a bridge that someone put in the place of one of ours. One of ours that is down is as good as none: it was

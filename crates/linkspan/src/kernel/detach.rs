@@ -319,11 +319,24 @@ impl Host {
     /// Detaches a dead container, whose runtime never did, and says whether it was one.
     pub(crate) fn release_dead(&self, id: AttachmentId) -> Result<bool, Error> {
         let Some(record) = self.run.wait_attachment(&self.run.attachments, &file(id))? else {
+            self.wait_until_it_left(id)?;
             return Ok(!self.run.is_on_record(id)?);
         };
         match &record.value().attachment {
             Some(attachment) if self.is_dead(attachment)? => self.take_back(record).map(|()| true),
             _ => Ok(false),
+        }
+    }
+
+    /// Waits for whoever takes an attachment away, who waits for no record himself, and goes on where he stopped.
+    fn wait_until_it_left(&self, id: AttachmentId) -> Result<(), Error> {
+        let under_way = self.run.pending.peek_record::<AttachmentRecord>(&file(id))?;
+        if !under_way.is_some_and(|record| record.leaving) {
+            return Ok(());
+        }
+        match self.run.wait_attachment(&self.run.pending, &file(id))? {
+            Some(record) => self.take_back(record),
+            None => Ok(()),
         }
     }
 

@@ -182,6 +182,7 @@ impl Run {
             folder.sweep()?;
             folder.names()?.iter().try_for_each(|name| folder.remove(name).map(drop))?;
         }
+        self.root.sweep()?;
         self.leases.sweep()?;
         self.locks.sweep_locks()?;
         self.books_on_file()?.into_iter().try_for_each(|network| self.book(network).discard())?;

@@ -141,8 +141,16 @@ impl Host {
     pub fn detach_named(&self, name: &ContainerName) -> Result<Detached, Error> {
         match self.named(name)? {
             Some(attachment) => self.detach(attachment.id),
-            None => self.remove(|_| self.leftovers(name).map(|()| Detached::Absent)),
+            None => self.repair_container(name).map(|()| Detached::Absent),
         }
+    }
+
+    /// Takes back what a dead process left under way of a container of this name; one that is attached stays.
+    ///
+    /// # Errors
+    /// [`Error::LeftBehind`] for what cannot be taken back; [`Error::Records`].
+    pub fn repair_container(&self, name: &ContainerName) -> Result<(), Error> {
+        self.remove(|_| self.leftovers(name))
     }
 }
 

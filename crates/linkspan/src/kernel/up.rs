@@ -316,7 +316,7 @@ impl Host {
         let Some(network) = self.state.find(name)? else { return Ok(None) };
         let shared = self.run.lock_network(network.id, Access::Shared)?;
         let record = self.up_record(network.id)?;
-        Ok(record.map(|record| ((network, record.rules), shared)))
+        Ok(record.map(|record| ((record.network, record.rules), shared)))
     }
 
     /// The record of a network that is up.
