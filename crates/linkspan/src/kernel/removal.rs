@@ -10,6 +10,7 @@ use crate::{
     Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, NetworkId, NetworkName, Residue,
 };
 use linkspan_records::Taken;
+use std::cell::Cell;
 
 /// What may go with a network that is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,16 @@ impl Host {
         if name.is_reserved() && !name.is_default_bridge() {
             return Err(Error::NetworkReserved { name: name.clone() });
         }
-        self.remove(|_| self.defining(|defining| self.remove_defined(defining, name, removal)))
+        let begun = Cell::new(false);
+        let removed =
+            self.remove(|_| self.defining(|defining| self.remove_defined(defining, name, removal, &begun)));
+        removed.map_err(|refused| match refused {
+            // The next one who works on networks goes on with it.
+            refused if begun.get() && !matches!(refused, Error::NoSuchNetwork { .. }) => {
+                refused.leaving(Residue::Records { of: name.to_string() })
+            }
+            refused => refused,
+        })
     }
 
     fn remove_defined(
@@ -116,6 +126,7 @@ impl Host {
         defining: &Defining,
         name: &NetworkName,
         removal: Removal,
+        begun: &Cell<bool>,
     ) -> Result<Turn<()>, Error> {
         let there = match or_damage(self.network(name))? {
             Ok(there) => there,
@@ -130,9 +141,12 @@ impl Host {
         }
         match removal {
             Removal::OfUnused => self.remove_unused(defining, &network),
-            Removal::WithAll => match self.remove_alone(defining, &network)? {
+            Removal::WithAll => match self.remove_alone(defining, &network, begun)? {
                 // Whoever comes at this moment, and the next one: there would always be somebody.
-                Turn::Busy(busy) => self.close(&network).map(|()| Turn::Busy(busy)),
+                Turn::Busy(busy) => {
+                    begun.set(true);
+                    self.close(&network).map(|()| Turn::Busy(busy))
+                }
                 done => Ok(done),
             },
         }
@@ -152,26 +166,32 @@ impl Host {
         if !by.is_empty() {
             return Err(Error::NetworkInUse { name: name.clone(), by });
         }
-        self.let_go_of_the_unknown(name, removal)?;
-        self.state.remove(name).map(|()| None)
+        let is_kept = self.let_go_of_the_unknown(name, removal)?;
+        self.state.remove(name).map(|()| None).map_err(|refused| match is_kept {
+            true => refused,
+            false => refused.leaving(Residue::Records { of: name.to_string() }),
+        })
     }
 
     /// Lets go of what is kept of a network whose definition cannot be read: whatever no other network keeps. Where
-    /// another cannot be read either, it stays for `gc`, since it may be that one's.
-    fn let_go_of_the_unknown(&self, name: &NetworkName, removal: Removal) -> Result<(), Error> {
-        let unclaimed = self.state.unclaimed()?;
+    /// another cannot be read either, it stays for `gc`, since it may be that one's. Says whether all is as it was.
+    fn let_go_of_the_unknown(&self, name: &NetworkName, removal: Removal) -> Result<bool, Error> {
+        let mut unclaimed = self.state.unclaimed()?;
+        let up = self.readable_up()?;
+        unclaimed.keeping.retain(|keeping| up.iter().all(|network| network.id != *keeping));
         match removal {
             Removal::OfUnused => {
                 let mut kept = Vec::new();
                 for network in &unclaimed.keeping {
                     kept.extend(self.state.reservations(*network)?.unwrap_or_default().list());
                 }
-                if kept.is_empty() { Ok(()) } else { Err(Error::NetworkKeeps { name: name.clone(), kept }) }
+                if kept.is_empty() { Ok(true) } else { Err(Error::NetworkKeeps { name: name.clone(), kept }) }
             }
             Removal::WithAll if unclaimed.unreadable == [name.clone()] => {
-                unclaimed.keeping.iter().try_for_each(|network| self.state.forget_reservations(*network))
+                unclaimed.keeping.iter().try_for_each(|network| self.state.forget_reservations(*network))?;
+                Ok(unclaimed.keeping.is_empty())
             }
-            Removal::WithAll => Ok(()),
+            Removal::WithAll => Ok(true),
         }
     }
 
@@ -195,10 +215,16 @@ impl Host {
         self.forget(defining, alone, network).map(Turn::Done)
     }
 
-    fn remove_alone(&self, defining: &Defining, network: &DefinedNetwork) -> Result<Turn<()>, Error> {
+    fn remove_alone(
+        &self,
+        defining: &Defining,
+        network: &DefinedNetwork,
+        begun: &Cell<bool>,
+    ) -> Result<Turn<()>, Error> {
         let Some(alone) = self.run.try_lock_network(network.id)? else {
             return Ok(Turn::Busy(Busy::Network(network.id)));
         };
+        begun.set(begun.get() || !self.owners(network.id)?.is_empty());
         match self.detach_users(network.id)? {
             Turn::Done(()) => self.forget(defining, alone, network).map(Turn::Done),
             busy => Ok(busy),

@@ -4,6 +4,7 @@
 //! there before its lease ends, so that nobody else has it in between, whoever is killed.
 
 use crate::kernel::host::Host;
+use crate::kernel::undone::Undone;
 use crate::reservation::{Reservation, Reservations};
 use crate::{Attachment, ContainerName, DefinedNetwork, Error, NetworkId, NetworkName, Residue};
 use linkspan_ipam::Owner;
@@ -55,8 +56,10 @@ impl Host {
                 defined => defined?.id,
             };
             let mut reservations = self.state.reservations(network)?.unwrap_or_default();
+            let before = BTreeMap::from([(network, reservations.clone())]);
             let Some(released) = reservations.release(address) else { return Ok(None) };
-            self.state.reserve(network, &reservations)?;
+            let written = self.state.reserve(network, &reservations);
+            written.map_err(|refused| refused.after(self.keep_again(&before)))?;
             // Whoever wants an address looks at the reservations first: that the leases say the same is for repair.
             let _ = self.run.book(network).follow(|| self.kept(network));
             Ok(Some(released))
@@ -113,16 +116,18 @@ impl Host {
 
     /// Puts the reservations back that were there before.
     fn keep_again(&self, before: &BTreeMap<NetworkId, Reservations>) -> Result<(), Error> {
-        before.iter().try_for_each(|(network, reservations)| {
-            let there = self.state.reservations(*network)?.unwrap_or_default();
-            if there != *reservations {
-                let what = Residue::Records { of: network.to_string() };
-                self.state.reserve(*network, reservations).map_err(|refused| refused.leaving(what))?;
-            }
+        let mut undone = Undone::default();
+        for (network, reservations) in before {
+            let there = self.state.reservations(*network).map(Option::unwrap_or_default);
+            let back = there.and_then(|there| match there == *reservations {
+                true => Ok(()),
+                false => self.state.reserve(*network, reservations),
+            });
+            undone.note(Residue::Records { of: network.to_string() }, back);
             // Who wants an address makes them follow too.
             let _ = self.run.book(*network).follow(|| self.kept(*network));
-            Ok(())
-        })
+        }
+        undone.finish()
     }
 
     /// What is kept of a network, as its leases know it.

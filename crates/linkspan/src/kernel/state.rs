@@ -2,7 +2,7 @@
 
 use crate::kernel::home::file;
 use crate::reservation::Reservations;
-use crate::{DefinedNetwork, Error, NetworkId, NetworkName};
+use crate::{DefinedNetwork, Error, NetworkId, NetworkName, Residue};
 use linkspan_records::{Access, Durability, Folder, Lock};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,8 @@ impl State {
     /// Removes a definition, whatever it says.
     pub(crate) fn remove(&self, name: &NetworkName) -> Result<(), Error> {
         self.networks.remove(&file(name))?;
-        Ok(self.networks.sync()?)
+        let stays = |refused| Error::from(refused).leaving(Residue::Records { of: name.to_string() });
+        self.networks.sync().map_err(stays)
     }
 
     pub(crate) fn find(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
