@@ -32,6 +32,9 @@ impl Ground {
 
     /// Looks at the host, and into the containers, once the kernel has come to rest.
     pub(super) fn look(&self) -> Snapshot {
+        // Who is killed between two calls leaves the file that the pin was mounted on, which is as good as gone. What is
+        // mounted cannot be removed.
+        let _ = fs::remove_file(PIN);
         let until = Instant::now() + PATIENCE;
         loop {
             let seen = Snapshot::take_with(&self.containers);

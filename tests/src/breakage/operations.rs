@@ -124,6 +124,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ..whole("network rm of one that is not up", rebooted, "network rm web")
     },
     Operation {
+        again: "network rm --force own",
+        ..whole("network rm on a bridge of others", on_a_bridge, "network rm own")
+    },
+    // Addresses may be kept on some networks, with the container still there. Whoever writes there next, and gc, sees
+    // to a draft of the state folder; others do not look into it.
+    Operation { next: "gc", ..parts("detach that keeps addresses", attached, "detach --keep-address x") },
+    Operation {
+        next: "gc",
+        ..whole("network release", with_a_kept_address, "network release web 10.88.1.2")
+    },
+    Operation {
         again: "network rm --force db web",
         ..parts("network rm of many", networks, "network rm db web")
     },
@@ -195,6 +206,16 @@ fn without_bridge(ground: &Ground) {
 fn died(ground: &Ground) {
     networks(ground);
     ground.attach_and_die("p", "--network web --ip 10.88.1.9 -p 8088:80");
+}
+
+fn on_a_bridge(ground: &Ground) {
+    with_a_bridge(ground);
+    ground.linkspan("network create own --subnet 10.88.3.0/24 --bridge-name br0");
+}
+
+fn with_a_kept_address(ground: &Ground) {
+    attached(ground);
+    ground.linkspan("detach --keep-address x");
 }
 
 fn with_a_bridge(ground: &Ground) {

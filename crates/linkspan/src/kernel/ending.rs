@@ -22,7 +22,9 @@ impl Host {
     /// End the container's programs first. A namespace that something else holds, such as a program in it, another pin
     /// or an open file, lives on with links that lead nowhere, until that goes or [`gc`](Self::gc) removes them.
     ///
-    /// It may be repeated. Where the attachment is gone already, the namespace is ended alone.
+    /// It may be repeated. Where the attachment is gone already, the namespace is ended alone. Whoever is killed at it may
+    /// leave the pin, or the empty file that it was mounted on: the pin was the caller's to make, and is no record of
+    /// ours, so [`gc`](Self::gc) does not look for it.
     ///
     /// # Errors
     /// [`Error::OtherNamespace`] where `netns` is not what was attached, [`Error::NamespaceTaken`] where that is gone and
