@@ -87,10 +87,15 @@ impl State {
         Ok(self.networks.write(&file(&network.name), network, Durability::Disk)?)
     }
 
+    /// Writes a definition that is there anew; what a newer version said in it stays.
+    pub(crate) fn redefine(&self, network: &DefinedNetwork) -> Result<(), Error> {
+        Ok(self.networks.rewrite(&file(&network.name), network, Durability::Disk)?)
+    }
+
     /// Notes that nothing of the network is on its bridge any more.
     pub(crate) fn give_back(&self, network: &DefinedNetwork) -> Result<(), Error> {
         match self.find(&network.name)?.filter(|there| there.id == network.id && there.adopted.is_some()) {
-            Some(there) => self.define(&DefinedNetwork { adopted: None, ..there }),
+            Some(there) => self.redefine(&DefinedNetwork { adopted: None, ..there }),
             None => Ok(()),
         }
     }

@@ -127,7 +127,11 @@ impl Host {
         let name = network_file(network.id);
         let mut record = self.run.pending.create_record(&name, NetworkRecord { forget, ..draft })?;
         let wanted = &record.value().network;
-        let define = if forget || *wanted != *network { self.state.define(wanted) } else { Ok(()) };
+        let define = match forget {
+            true => self.state.define(wanted),
+            false if *wanted != *network => self.state.redefine(wanted),
+            false => Ok(()),
+        };
         let made = define.and_then(|()| self.make_network(record.value()));
         match made.and_then(|()| Ok(record.move_to(&self.run.up)?)) {
             Ok(()) => Ok(Turn::Done(Before::Down)),
