@@ -37,26 +37,21 @@ impl AddressSet {
 
     /// Says whether the address is taken.
     #[must_use]
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (number, low) = split(number::of(address));
-        self.place_of(number).is_ok_and(|at| self.pages[at].1.contains(low))
+        self.contains_number(number::of(address))
     }
 
     /// Takes the address and says whether it was free.
+    #[inline]
     pub fn insert(&mut self, address: IpAddr) -> bool {
         self.insert_number(number::of(address))
     }
 
     /// Gives the address back and says whether it was taken.
+    #[inline]
     pub fn remove(&mut self, address: IpAddr) -> bool {
-        let (number, low) = split(number::of(address));
-        let Ok(at) = self.place_of(number) else { return false };
-        let page = &mut self.pages[at].1;
-        let removed = page.remove(low);
-        if page.is_empty() {
-            self.pages.remove(at);
-        }
-        removed
+        self.remove_number(number::of(address))
     }
 
     /// Finds the lowest address of the subnet, or of its range where it has one, that is free and not reserved.
@@ -64,6 +59,7 @@ impl AddressSet {
     /// # Errors
     ///
     /// [`Error::Exhausted`] where there is none.
+    #[inline]
     pub fn lowest_free(&self, subnet: &Subnet) -> Result<IpAddr, Error> {
         match self.lowest_free_number(subnet.open()) {
             Some(number) => Ok(number::address(number, &subnet.net())),
@@ -76,14 +72,18 @@ impl AddressSet {
     /// # Errors
     ///
     /// [`Error::Exhausted`] where there is none.
+    #[inline]
     pub fn take_lowest(&mut self, subnet: &Subnet) -> Result<IpAddr, Error> {
-        match self.lowest_free_number(subnet.open()) {
-            Some(number) => {
-                self.insert_number(number);
-                Ok(number::address(number, &subnet.net()))
-            }
+        match self.take_lowest_number(subnet.open()) {
+            Some(number) => Ok(number::address(number, &subnet.net())),
             None => Err(Error::Exhausted { subnet: subnet.net() }),
         }
+    }
+
+    fn take_lowest_number(&mut self, open: &Open) -> Option<u128> {
+        let number = self.lowest_free_number(open)?;
+        self.insert_number(number);
+        Some(number)
     }
 
     fn lowest_free_number(&self, open: &Open) -> Option<u128> {
@@ -110,6 +110,11 @@ impl AddressSet {
         (page <= u128::MAX >> 16).then_some(page << 16 | u128::from(low))
     }
 
+    fn contains_number(&self, number: u128) -> bool {
+        let (number, low) = split(number);
+        self.place_of(number).is_ok_and(|at| self.pages[at].1.contains(low))
+    }
+
     fn insert_number(&mut self, number: u128) -> bool {
         let (number, low) = split(number);
         let at = self.place_of(number).unwrap_or_else(|at| {
@@ -117,6 +122,17 @@ impl AddressSet {
             at
         });
         self.pages[at].1.insert(low)
+    }
+
+    fn remove_number(&mut self, number: u128) -> bool {
+        let (number, low) = split(number);
+        let Ok(at) = self.place_of(number) else { return false };
+        let page = &mut self.pages[at].1;
+        let removed = page.remove(low);
+        if page.is_empty() {
+            self.pages.remove(at);
+        }
+        removed
     }
 
     fn place_of(&self, page: u128) -> Result<usize, usize> {

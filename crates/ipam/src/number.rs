@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 /// Returns the address as a number: an IPv4 address as the IPv6 one that it maps to (RFC 4291, 2.5.5.2), so that
 /// both families share one line of numbers.
+#[inline]
 pub(crate) fn of(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().into(),
@@ -20,6 +21,7 @@ pub(crate) fn canonical(number: u128) -> IpAddr {
 }
 
 /// Returns the address of the same family as `like` that has this number.
+#[inline]
 pub(crate) fn address(number: u128, like: &IpNet) -> IpAddr {
     match like {
         IpNet::V4(_) => {
