@@ -63,6 +63,7 @@ pub(crate) enum Forwarding {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Make, list, show and remove networks
     #[command(subcommand)]
@@ -153,6 +154,7 @@ impl Command {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum NetworkCommand {
     /// Make a bridge network, and print its id
     Create(Box<NetworkCreate>),
@@ -191,6 +193,7 @@ pub(crate) enum NetworkCommand {
 
 /// What can be planned.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Planned {
     /// What attaching a namespace would change
     Attach(Attach),
@@ -208,6 +211,7 @@ pub(crate) enum Planned {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum PlannedNetwork {
     /// What making a network would change
     Create(Box<NetworkCreate>),
