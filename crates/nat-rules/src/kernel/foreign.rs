@@ -212,8 +212,7 @@ fn text(attributes: &Attributes<'_>, kind: u16) -> Option<String> {
 fn table(payload: &[u8]) -> Option<((u8, String), Table)> {
     let (number, attributes) = message(payload)?;
     let name = text(&attributes, TABLE)?;
-    let flags = attributes.get(table::FLAGS).and_then(|flags| flags.be32()).unwrap_or(0);
-    let family = family(number).filter(|_| flags & table::DORMANT == 0)?;
+    let family = family(number).filter(|_| !table::is_asleep(&attributes))?;
     Some(((number, name.clone()), Table { family, name, chains: BTreeMap::new() }))
 }
 

@@ -250,7 +250,7 @@ impl Nftables {
         if !table::is_ours(there) {
             return Ok(Seen { table: Table::Foreign, ..seen });
         }
-        seen.asleep = table::is_asleep(there);
+        seen.asleep = table::is_asleep(&there.attributes(HEADER));
         let layout = self.layout()?;
         let user_rules = with_user_rules && !self.rules(Some(Chain::User))?.is_empty();
         seen.table = Table::Ours { layout, user_rules };

@@ -6,7 +6,7 @@ use crate::Instance;
 use crate::nftables::layout::{Hook, Leads, Type};
 use crate::nftables::text::{COMMENT, Named, Ruled, marker};
 use crate::nftables::{Chain, LAYOUT, Set, Step};
-use linkspan_netlink::{Batch, Body, Flags, Kind, Reply};
+use linkspan_netlink::{Attributes, Batch, Body, Flags, Kind, Reply};
 
 pub(super) const NEW_TABLE: Kind = Kind::nftables(0);
 pub(super) const GET_TABLE: Kind = Kind::nftables(1);
@@ -22,8 +22,8 @@ const NEW_SET: Kind = Kind::nftables(9);
 /// `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_RULE_TABLE` and `NFTA_SET_TABLE` are all 1.
 pub(super) const TABLE: u16 = 1;
 /// `NFTA_TABLE_FLAGS`, `NFT_TABLE_F_DORMANT`.
-pub(super) const FLAGS: u16 = 2;
-pub(super) const DORMANT: u32 = 1;
+const FLAGS: u16 = 2;
+const DORMANT: u32 = 1;
 /// `NFTA_TABLE_USERDATA`.
 const USERDATA: u16 = 6;
 /// `NFTA_CHAIN_NAME`, `_HOOK`, `_POLICY`, `_TYPE`.
@@ -155,8 +155,8 @@ pub(super) fn wake(batch: &mut Batch, instance: Instance) {
 }
 
 /// Whether the kernel passes the chains of a table by.
-pub(super) fn is_asleep(reply: &Reply) -> bool {
-    let flags = reply.attributes(super::HEADER).get(FLAGS).and_then(|flags| flags.be32());
+pub(super) fn is_asleep(table: &Attributes<'_>) -> bool {
+    let flags = table.get(FLAGS).and_then(|flags| flags.be32());
     flags.is_some_and(|flags| flags & DORMANT != 0)
 }
 
