@@ -5,7 +5,6 @@ use linkspan_nat_rules::{Change, Error, Instance, Publish, Ruleset, iptables, nf
 use linkspan_net_types::Protocol;
 use linkspan_records::Lock;
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -77,11 +76,8 @@ impl Rules {
                 let plan = iptables::plan(self.instance, &whole()?.after(change)?, &door.look()?)?;
                 door.apply(&plan)?;
                 // What no record wants goes with the chains that are written anew.
-                let asked: BTreeSet<_> = change.withdrawn().iter().collect();
-                let lost: Vec<_> = plan.withdrawn().iter().filter(|p| !asked.contains(p)).copied().collect();
-                if !lost.is_empty() {
-                    return Ok(Cow::Owned(change.clone().withdraw_all(lost)));
-                }
+                let gone = plan.withdrawn().iter().copied();
+                return Ok(Cow::Owned(change.clone().withdraw_all(gone)));
             }
         }
         Ok(Cow::Borrowed(change))
