@@ -216,9 +216,14 @@ fn a_connection_that_was_tried_before_its_port_was_published_is_led_there() {
     });
 }
 
-/// Loses what is on record about a container, as a careless hand does.
-fn forget(member: &Member) {
-    fs::remove_file(format!("/run/linkspan/attachments/{}", member.attachment.id())).unwrap();
+/// A client whose flow leads to a container at 10.88.1.10 of which a careless hand has lost what is on record.
+fn led_to_a_lost_one(world: &World, network: &DefinedNetwork) -> (Member, Client) {
+    let host = SocketAddr::new(world.host_address(Family::V4), 8081);
+    let lost = answering(world, "lost", at("10.88.1.10", network), 81, 8081);
+    let client = Client::of(world.remote(), 4000, host);
+    assert_eq!(client.ask("1", PATIENCE).as_deref(), Some("lost"));
+    fs::remove_file(format!("/run/linkspan/attachments/{}", lost.attachment.id())).unwrap();
+    (lost, client)
 }
 
 #[test]
@@ -226,11 +231,7 @@ fn what_gc_takes_away_leaves_no_flow_to_whoever_has_the_address_next() {
     in_private(|| {
         with_each_firewall(|world| {
             let network = world.network(1);
-            let host = SocketAddr::new(world.host_address(Family::V4), 8081);
-            let lost = answering(world, "lost", at("10.88.1.10", &network), 81, 8081);
-            let client = Client::of(world.remote(), 4000, host);
-            assert_eq!(client.ask("1", PATIENCE).as_deref(), Some("lost"));
-            forget(&lost);
+            let (_lost, client) = led_to_a_lost_one(world, &network);
             client.sending_on(|| world.linkspan("gc").ok());
             let next = world.container(&container("next").on(at("10.88.1.10", &network)));
             answer(next.netns(), 81, "next");
@@ -247,11 +248,7 @@ fn who_publishes_a_port_has_its_flows_whoever_had_it_before() {
     in_private(|| {
         with_each_firewall(|world| {
             let network = world.network(1);
-            let host = SocketAddr::new(world.host_address(Family::V4), 8081);
-            let lost = answering(world, "lost", at("10.88.1.10", &network), 81, 8081);
-            let client = Client::of(world.remote(), 4000, host);
-            assert_eq!(client.ask("1", PATIENCE).as_deref(), Some("lost"));
-            forget(&lost);
+            let (_lost, client) = led_to_a_lost_one(world, &network);
             let _next = client.sending_on(|| answering(world, "next", at("10.88.1.11", &network), 81, 8081));
             assert_eq!(client.ask("2", PATIENCE).as_deref(), Some("next"));
         });
