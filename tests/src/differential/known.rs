@@ -3,7 +3,7 @@
 /// What one types to have the host, and the words of questions.
 pub(super) type KnownHost = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const KNOWN: [KnownHost; 13] = [
+pub(super) const KNOWN: [KnownHost; 14] = [
     // What the host sends to its own gateway is masqueraded on the loopback link.
     (
         "linkspan network create n1 --bridge-name br1 --subnet 10.88.1.0/24 --subnet fd88:1::/64
@@ -116,5 +116,15 @@ linkspan attach c2 --netns /run/netns/c2 --network n1 --network n0
 nsenter --net=/run/netns/c2 sysctl -qw net.ipv6.conf.all.forwarding=1
 ip -n c0 route replace fd88:1::/64 via fd88::4 onlink dev eth0",
         &[("c0", "[fd88:1::2]:80/tcp")],
+    ),
+    // Neighbours of IPv6 ask all for each other before anything is sent.
+    (
+        "linkspan network create n0 --bridge-name br0 --subnet 10.88.0.0/24 --subnet fd88::/64 --icc=false
+ip netns add c0
+linkspan attach c0 --netns /run/netns/c0 --network n0
+ip netns add c1
+linkspan attach c1 --netns /run/netns/c1 --network n0
+nft 'add rule inet linkspan linkspan-user ip6 daddr fd88::/16 accept' 2>/dev/null || ip6tables -A linkspan-user -d fd88::/16 -j ACCEPT",
+        &[("c1", "c0:80/udp"), ("c1", "[fd88::2]:80"), ("c0", "[fd88::3]")],
     ),
 ];

@@ -57,7 +57,7 @@ impl<'a> Journey<'a> {
         let (end, frame) = match start {
             Edge::At(spot) => self.follow(spot, packet, None)?,
             Edge::Outside(link) => {
-                let frame = Frame { bridge: link, port: None, to: Holder::Host };
+                let frame = Frame { bridge: link, port: None, to: Holder::Host, next: None };
                 self.follow(Spot::Host, self.as_frame(packet, &frame), Some(frame))?
             }
         };
@@ -92,7 +92,7 @@ impl<'a> Journey<'a> {
             Edge::At(spot) => self.follow(spot, answer, None)?,
             Edge::Outside(link) => {
                 let came = frame.and_then(|frame| frame.port).map_or(Holder::Host, Holder::Endpoint);
-                let frame = Frame { bridge: link, port: None, to: came };
+                let frame = Frame { bridge: link, port: None, to: came, next: None };
                 self.follow(Spot::Host, self.as_frame(answer, &frame), Some(frame))?
             }
         };
@@ -152,7 +152,7 @@ impl<'a> Journey<'a> {
             }
             return self.is_answer(onward).map(|()| None);
         };
-        let left = Frame { bridge: link, port: None, to: Holder::Endpoint(plugged) };
+        let left = Frame { bridge: link, port: None, to: Holder::Endpoint(plugged), next: None };
         let (spot, onward) = (Spot::Inside(plugged.of), onward.from_link(plugged.inside).routed(false));
         Ok(Some((spot, self.received(spot, onward, &left), None)))
     }

@@ -161,6 +161,12 @@ pub enum Deed {
         /// The address.
         address: IpAddr,
     },
+    /// Before it can be sent, neighbours of IPv6 have to find each other by this packet (RFC 4861), which does not
+    /// pass.
+    Search {
+        /// The solicitation or the advertisement, such as `solicitation fd00::3 -> ff02::1:ff00:2 from br0`.
+        packet: String,
+    },
 }
 
 impl fmt::Display for Explanation {
@@ -215,6 +221,7 @@ impl fmt::Display for Deed {
             Self::Target { address, port: None } => write!(f, "target becomes {address}"),
             Self::Target { address, port: Some(port) } => write!(f, "target becomes {address} port {port}"),
             Self::Source { address } => write!(f, "source becomes {address}"),
+            Self::Search { packet } => write!(f, "neighbours find each other first by {packet}"),
         }
     }
 }

@@ -147,7 +147,7 @@ impl Narrow {
         match self.carried {
             Carried::Ports { target: Some(port), .. } => Some(("dport", 2, port)),
             Carried::Ports { source: Some(port), .. } => Some(("sport", 0, port)),
-            Carried::Ports { .. } | Carried::Echo { .. } => None,
+            Carried::Ports { .. } | Carried::Echo { .. } | Carried::Neighbour { .. } => None,
         }
     }
 
@@ -159,7 +159,7 @@ impl Narrow {
                 write!(command, " -p {protocol} --{word} {port}")
             }
             (Carried::Ports { protocol, .. }, None) => write!(command, " -p {protocol}"),
-            (Carried::Echo { .. }, _) => {
+            (Carried::Echo { .. } | Carried::Neighbour { .. }, _) => {
                 command.write_str(if self.v6 { " -p ipv6-icmp" } else { " -p icmp" })
             }
         }
@@ -174,8 +174,10 @@ impl Narrow {
                 write!(rule, " {protocol} {word} {port}")
             }
             (Carried::Ports { protocol, .. }, None) => write!(rule, " meta l4proto {protocol}"),
-            (Carried::Echo { .. }, _) if self.v6 => rule.write_str(" meta l4proto ipv6-icmp"),
-            (Carried::Echo { .. }, _) => rule.write_str(" meta l4proto icmp"),
+            (Carried::Echo { .. } | Carried::Neighbour { .. }, _) if self.v6 => {
+                rule.write_str(" meta l4proto ipv6-icmp")
+            }
+            (Carried::Echo { .. } | Carried::Neighbour { .. }, _) => rule.write_str(" meta l4proto icmp"),
         }
     }
 }

@@ -336,13 +336,18 @@ impl Sight<'_> {
     }
 
     const fn is_tracked(&self) -> bool {
+        self.is_past_tracking() && !self.stage.carried.is_untracked()
+    }
+
+    const fn is_past_tracking(&self) -> bool {
         self.priority > priority::CONNECTIONS || self.stage.again
     }
 
     /// Before connection tracking, a packet is of no connection, unless it was tracked on its way out.
     const fn state(&self) -> u32 {
         match self.stage.state {
-            _ if !self.is_tracked() => ct::INVALID,
+            _ if !self.is_past_tracking() => ct::INVALID,
+            _ if self.stage.carried.is_untracked() => ct::UNTRACKED,
             State::New => ct::NEW,
             State::Established => ct::ESTABLISHED,
             State::Related => ct::RELATED,
@@ -417,6 +422,7 @@ fn transport(stage: &Stage) -> Vec<Byte> {
             };
             known([kind, 0])
         }
+        Carried::Neighbour { reply } => known([if reply { 136 } else { 135 }, 0]),
     }
 }
 

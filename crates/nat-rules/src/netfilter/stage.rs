@@ -84,6 +84,7 @@ impl Stage {
         match self.carried {
             Carried::Ports { protocol, .. } => protocol.number(),
             Carried::Echo { .. } if self.is_v6() => 58,
+            Carried::Neighbour { .. } => 58,
             Carried::Echo { .. } => 1,
         }
     }

@@ -1,7 +1,7 @@
 use linkspan_net_types::{IfName, Port, Protocol};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// One packet as it arrives at the host, or as the host sends it.
 ///
@@ -35,6 +35,9 @@ pub(crate) enum Carried {
     Ports { protocol: Protocol, source: Option<Port>, target: Option<Port> },
     /// An ICMP echo request, or its reply.
     Echo { reply: bool },
+    /// A neighbour solicitation, or the advertisement that answers it (RFC 4861), of which the kernel tracks no
+    /// connection (`nf_conntrack_icmpv6_error` of `net/netfilter/nf_conntrack_proto_icmpv6.c`).
+    Neighbour { reply: bool },
 }
 
 /// Whether a packet is the host's to pass on; with bridge netfilter, the rules of packets see it while it is a
@@ -91,6 +94,28 @@ impl Packet {
     /// `None` where the addresses are of two families.
     pub fn ping(source: IpAddr, target: IpAddr) -> Option<Self> {
         Self::carrying(source, target, Carried::Echo { reply: false })
+    }
+
+    /// The neighbour solicitation (RFC 4861) by which the sender asks who has an address, sent to all that may have
+    /// it, as if the host sent it until [`Self::from_link`] says otherwise.
+    ///
+    /// ```
+    /// use linkspan_nat_rules::walk::Packet;
+    ///
+    /// let asked = Packet::solicitation("fd00:1::3".parse()?, "fd00:1::2".parse()?);
+    /// assert_eq!(asked.to_string(), "solicitation fd00:1::3 -> ff02::1:ff00:2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn solicitation(source: Ipv6Addr, of: Ipv6Addr) -> Self {
+        let [.., a, b, c] = of.octets();
+        let [all, low] = [0xff00 | u16::from(a), u16::from_be_bytes([b, c])];
+        let target = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, all, low);
+        Self::of(source.into(), target.into(), Carried::Neighbour { reply: false })
+    }
+
+    /// The advertisement (RFC 4861) that answers a solicitation, from the address that was asked for.
+    pub fn advertisement(source: Ipv6Addr, to: Ipv6Addr) -> Self {
+        Self::of(source.into(), to.into(), Carried::Neighbour { reply: true })
     }
 
     /// The same arriving by this link; for a container it is the bridge of its network.
@@ -153,9 +178,13 @@ impl Packet {
     }
 
     pub(crate) fn carrying(source: IpAddr, target: IpAddr, carried: Carried) -> Option<Self> {
-        let (way, connection) = (Way::Routed { filtered: false }, Connection::default());
-        let packet = Self { source, target, carried, from: None, way, connection };
-        (source.is_ipv4() == target.is_ipv4()).then_some(packet)
+        (source.is_ipv4() == target.is_ipv4()).then(|| Self::of(source, target, carried))
+    }
+
+    fn of(source: IpAddr, target: IpAddr, carried: Carried) -> Self {
+        // What has no connection is not translated.
+        let connection = Connection { decided: carried.is_untracked(), ..Connection::default() };
+        Self { source, target, carried, from: None, way: Way::Routed { filtered: false }, connection }
     }
 }
 
@@ -163,23 +192,28 @@ impl Carried {
     pub(crate) const fn target_port(self) -> Option<Port> {
         match self {
             Self::Ports { target, .. } => target,
-            Self::Echo { .. } => None,
+            Self::Echo { .. } | Self::Neighbour { .. } => None,
         }
     }
 
-    /// The protocol that has ports; an echo has none.
+    /// The protocol that has ports; ICMP has none.
     pub(crate) const fn protocol(self) -> Option<Protocol> {
         match self {
             Self::Ports { protocol, .. } => Some(protocol),
-            Self::Echo { .. } => None,
+            Self::Echo { .. } | Self::Neighbour { .. } => None,
         }
+    }
+
+    /// Connection tracking passes it over.
+    pub(crate) const fn is_untracked(self) -> bool {
+        matches!(self, Self::Neighbour { .. })
     }
 
     /// The same to another port.
     pub(crate) const fn to(self, port: Port) -> Self {
         match self {
             Self::Ports { protocol, source, .. } => Self::Ports { protocol, source, target: Some(port) },
-            Self::Echo { .. } => self,
+            Self::Echo { .. } | Self::Neighbour { .. } => self,
         }
     }
 
@@ -190,6 +224,7 @@ impl Carried {
                 Self::Ports { protocol, source: target, target: source }
             }
             Self::Echo { reply } => Self::Echo { reply: !reply },
+            Self::Neighbour { reply } => Self::Neighbour { reply: !reply },
         }
     }
 }
@@ -203,6 +238,10 @@ impl fmt::Display for Packet {
             }
             Carried::Echo { reply } => {
                 write!(f, "{} {source} -> {target}", if reply { "pong" } else { "ping" })?;
+            }
+            Carried::Neighbour { reply } => {
+                let word = if reply { "advertisement" } else { "solicitation" };
+                write!(f, "{word} {source} -> {target}")?;
             }
         }
         self.from.map_or(Ok(()), |link| write!(f, " from {link}"))

@@ -1,11 +1,11 @@
 //! Between machines: links, and bridges that take frames from port to port.
 
-use super::Journey;
 use super::spot::{End, Spot};
+use super::{Journey, stopped};
 use crate::Attachment;
 use crate::explain::model::Plugged;
 use crate::explain::{Deed, Doubt, Obstacle, Place};
-use linkspan_nat_rules::walk::{Packet, Walk};
+use linkspan_nat_rules::walk::{Packet, Verdict, Walk, walk};
 use linkspan_net_types::IfName;
 use std::net::IpAddr;
 
@@ -26,6 +26,8 @@ pub(super) struct Frame<'a> {
     /// The port, where it is of a container.
     pub(super) port: Option<Plugged<'a>>,
     pub(super) to: Holder<'a>,
+    /// The next hop, where a container sent it.
+    pub(super) next: Option<IpAddr>,
 }
 
 impl<'a> Journey<'a> {
@@ -57,7 +59,7 @@ impl<'a> Journey<'a> {
         let next = machine.routed(&at).next_hop(walked);
         let nobody = || Obstacle::Nobody { at: at.clone(), link: link.to_string(), address: next };
         let to = self.holder(bridge, next)?.ok_or_else(nobody)?;
-        Ok(Frame { bridge, port: Some(port), to })
+        Ok(Frame { bridge, port: Some(port), to, next: Some(next) })
     }
 
     /// Out of the host by one of its links: to an endpoint, or to another machine.
@@ -69,10 +71,11 @@ impl<'a> Journey<'a> {
     ) -> Result<Option<Plugged<'a>>, End> {
         self.is_up(Spot::Host, link.as_str())?;
         if let Some(frame) = frame.filter(|frame| stays(frame, walked, link)) {
-            return match frame.to {
-                Holder::Endpoint(to) => self.cross(&frame, to).map(Some),
-                Holder::Host | Holder::Stranger => Ok(None),
+            let to = match frame.to {
+                Holder::Endpoint(to) => Some(self.cross(&frame, to)?),
+                Holder::Host | Holder::Stranger => None,
             };
+            return self.finds(&frame, walked.packet().source()).map(|()| to);
         }
         self.note_route(Spot::Host, walked)?;
         self.asks_on(Spot::Host, link, walked)?;
@@ -109,6 +112,21 @@ impl<'a> Journey<'a> {
             Some(source) => Ok(routed.asks_on(link, source)?),
             None => Ok(()),
         }
+    }
+
+    /// Whether neighbours find each other past the rules that see the frames of their bridge (RFC 4861). Only what
+    /// stops them for certain is told: a rule that looks for ports would take their checksum for one.
+    fn finds(&mut self, frame: &Frame<'a>, source: IpAddr) -> Result<(), End> {
+        let (IpAddr::V6(source), Some(IpAddr::V6(next))) = (source, frame.next) else { return Ok(()) };
+        for packet in [Packet::solicitation(source, next), Packet::advertisement(next, source)] {
+            let (machine, packet) = (&self.model.host, self.as_frame(packet, frame));
+            let walked = walk(&machine.rules, &packet, &machine.routed(&Place::Host));
+            if matches!(walked.verdict(), Verdict::StoppedBy(_)) {
+                self.note(Spot::Host, Deed::Search { packet: packet.to_string() });
+                return Err(stopped(machine, &Place::Host, &walked));
+            }
+        }
+        Ok(())
     }
 
     /// From port to port of a bridge (`should_deliver` of `net/bridge/br_forward.c`).
