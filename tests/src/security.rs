@@ -2,10 +2,11 @@
 
 use crate::length::length;
 use crate::private::{in_private, in_private_with, skip};
-use crate::program::tool;
+use crate::program::{feed, tool};
 use crate::snapshot::Snapshot;
 use crate::strace::{inherited, opened};
-use crate::world::{Case, World};
+use crate::traffic::{reaches, serve};
+use crate::world::{Case, Family, World};
 use linkspan::NetNs;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -226,5 +227,28 @@ fn a_file_that_is_too_large_is_refused_by_its_name() {
         fs::File::options().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
         let ran = world.linkspan("network ls");
         assert!(ran.code() == Some(1) && ran.err.contains(path) && ran.err.contains("larger than"), "{ran}");
+    });
+}
+
+#[test]
+fn a_container_that_has_more_routes_than_anyone_reads_is_mended_on_the_hosts_side() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let network = world.network(1);
+        let [flooded, other] = ["a", "b"].map(|name| world.member(name, &network));
+        let route = |n: u32| format!("route add fd00:{:x}:{:x}::/64 dev eth0\n", n >> 16, n & 0xffff);
+        let routes = (0..200_000).map(route).collect::<String>();
+        flooded.netns().run(|| feed("ip -6 -batch -", &routes)).unwrap();
+        for member in [&flooded, &other] {
+            tool(&format!("ip link set {} nomaster", member.attachment.endpoints()[0].host_link()));
+        }
+        let ran = world.linkspan("reconcile");
+        assert!(ran.code() == Some(3) && ran.err.contains("`a`") && ran.err.contains("longer than"), "{ran}");
+        assert!(!ran.err.contains("`b`"), "{ran}");
+        for member in [&flooded, &other] {
+            serve(member.netns(), 80);
+            reaches(&world.here, member.at(Family::V4, 80));
+        }
+        world.linkspan("detach a b").ok();
     });
 }

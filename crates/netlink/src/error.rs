@@ -12,7 +12,7 @@ pub enum Error {
     /// The thread that opens the socket could not enter the namespace.
     #[error("cannot enter the network namespace")]
     Enter(#[source] io::Error),
-    /// The batch did not leave; nothing of it was done.
+    /// The batch, or the rest of one of more than 64 messages, did not leave: what did may have been done.
     #[error("cannot send to the kernel")]
     Send(#[source] io::Error),
     /// The answer could not be read; what was sent may have been done.
@@ -27,6 +27,12 @@ pub enum Error {
     /// A dump changed under each of several attempts to read it (`NLM_F_DUMP_INTR`).
     #[error("what was listed changed while it was read, each time again")]
     Unsteady,
+    /// The answer is longer than the socket takes ([`Socket::within`](crate::Socket::within)); the rest was not read.
+    #[error("the answer is longer than {bytes} bytes")]
+    Endless {
+        /// So many are taken.
+        bytes: usize,
+    },
     /// An answer of the kernel is not a netlink message.
     #[error("the kernel's answer is not a netlink message")]
     Malformed,

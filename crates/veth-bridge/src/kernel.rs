@@ -104,6 +104,10 @@ impl Links {
     }
 }
 
+/// So many bytes tell of all that a container may have of one kind, such as a hundred thousand routes; a container
+/// with more of them is not looked at.
+const LONGEST: usize = 16 * 1024 * 1024;
+
 /// The links of a container's namespace.
 #[derive(Debug)]
 pub struct Inside {
@@ -126,7 +130,7 @@ impl Inside {
     /// [`Error::Enter`].
     pub fn with(netns: BorrowedFd<'_>, route: Socket) -> Result<Self, Error> {
         let netns = netns.try_clone_to_owned().map_err(Error::Enter)?;
-        Ok(Self { route, netns })
+        Ok(Self { route: route.within(LONGEST), netns })
     }
 
     /// Opens the namespace that the calling thread is in, which takes no further thread.
@@ -134,7 +138,7 @@ impl Inside {
     /// # Errors
     /// [`Error::Open`], [`Error::Enter`].
     pub fn open_here() -> Result<Self, Error> {
-        let route = Socket::open(Family::Route).map_err(Error::Open)?;
+        let route = Socket::open(Family::Route).map_err(Error::Open)?.within(LONGEST);
         Ok(Self { route, netns: home::own()?.into() })
     }
 

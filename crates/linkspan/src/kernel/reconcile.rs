@@ -167,13 +167,22 @@ impl Host {
         bridges: &links::Plan,
         undone: &mut Undone,
     ) -> Result<links::Plan, Error> {
+        let mut tell =
+            |refused| undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
         let mut inside = self.door_into(attachment).unwrap_or_else(|refused| {
-            undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
+            tell(refused);
             None
         });
-        let seen = self.seen_of(attachment, inside.as_mut())?.after(bridges);
+        let seen = match self.seen_of(attachment, inside.as_mut()) {
+            Err(refused) if inside.is_some() => {
+                tell(refused);
+                self.seen_of(attachment, None)?
+            }
+            seen => seen?,
+        };
+        let seen = seen.after(bridges);
         plan::mend(attachment, &seen).or_else(|refused| {
-            undone.note(Residue::Missing { of: attachment.name.to_string() }, Err(refused));
+            tell(refused);
             plan::mend(attachment, &Seen { container: None, ..seen })
         })
     }

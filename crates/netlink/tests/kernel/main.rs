@@ -161,6 +161,16 @@ fn a_socket_whose_answers_did_not_fit_answers_the_next_question_at_once() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_is_not_read_to_its_end() {
+    let mut links = Batch::new();
+    links.push(RTM_GETLINK, Flags::DUMP, |body| body.bytes(&[0; 16]));
+    let open = || Socket::open(Family::Route).unwrap();
+    let error = open().within(100).request(&mut links).unwrap_err();
+    assert!(matches!(error, Error::Endless { bytes: 100 }), "{error}");
+    assert!(!open().within(1 << 20).request(&mut links).unwrap().is_empty());
+}
+
+#[test]
 fn nobody_but_the_kernel_can_answer() {
     in_private("nobody_but_the_kernel_can_answer", || {
         let mut asker = Socket::open(Family::Route).unwrap();
