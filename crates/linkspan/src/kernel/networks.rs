@@ -1,5 +1,6 @@
 //! Networks: defining and planning them.
 
+use crate::kernel::defining::Turn;
 use crate::kernel::host::{Host, read};
 use crate::kernel::up::Known;
 use crate::network::{Surroundings, decide, nameservers};
@@ -53,7 +54,14 @@ impl Host {
         suits: impl Fn(&DefinedNetwork) -> Result<(), Error>,
     ) -> Result<DefinedNetwork, Error> {
         self.defining(|defining| {
-            let (network, known) = match self.state.find(wanted.name())? {
+            let there = self.state.find(wanted.name())?;
+            // One that is being removed is no obstacle, but waited for.
+            if let Some(there) = &there
+                && let Some(busy) = self.under_way(defining, there.id)?
+            {
+                return Ok(Turn::Busy(busy));
+            }
+            let (network, known) = match there {
                 Some(there) => (suits(&there).map(|()| there)?, Known::OnRecord),
                 None => match self.up_by_name(wanted.name())? {
                     Some(up) => (suits(&up).map(|()| up)?, Known::Undefined),
