@@ -2,7 +2,7 @@
 
 use crate::length::length;
 use crate::private::{in_private, in_private_with};
-use crate::program::{Ran, signal, wait};
+use crate::program::{Ran, signal, tool, wait};
 use crate::snapshot::Snapshot;
 use crate::strace::{Stopped, stopped};
 use crate::world::{Case, World};
@@ -51,6 +51,16 @@ fn pending(world: &World, network: &str) -> String {
     let id =
         world.host.networks().unwrap().into_iter().find(|it| it.name().as_str() == network).unwrap().id();
     format!("/run/linkspan/pending/network-{id}")
+}
+
+/// Waits until a network is closed, whose record this is then.
+#[track_caller]
+fn is_closed(record: &str) {
+    let until = Instant::now() + PATIENCE;
+    while !fs::exists(record).unwrap() {
+        assert!(Instant::now() < until, "the network is not closed");
+        sleep(Duration::from_millis(2));
+    }
 }
 
 /// An attach to `a` that stands still when it has made its links: nothing that all share is held.
@@ -123,11 +133,7 @@ fn a_removal_by_force_lets_nobody_in_and_waits_for_those_who_were() {
             is_refused(&world.linkspan("network rm a"), "network `a` is in use by `web`");
             let record = pending(&world, "a");
             let removal = start(&world, "network rm --force a");
-            let until = Instant::now() + PATIENCE;
-            while !fs::exists(&record).unwrap() {
-                assert!(Instant::now() < until, "the network is not closed");
-                sleep(Duration::from_millis(2));
-            }
+            is_closed(&record);
             let near = |network: &str| {
                 world.linkspan(&format!("attach near --netns /run/netns/near --network {network}"))
             };
@@ -149,6 +155,45 @@ fn a_removal_by_force_lets_nobody_in_and_waits_for_those_who_were() {
         }
         world.linkspan("network rm a b").ok();
         assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+    });
+}
+
+#[test]
+fn a_network_made_anew_is_left_alone_by_who_removed_the_one_before() {
+    in_private_with(&["strace"], || {
+        let (world, _netns) = two_networks();
+        let attach = attach_that_stands_still(&world);
+        let removal = start(&world, "network rm --force a");
+        is_closed(&pending(&world, "a"));
+        signal("STOP", removal.id().into());
+        attach.goes_on().unwrap().ok();
+        // Who works on networks next goes on with what was begun.
+        let made = world.linkspan("network create a --subnet 10.88.1.0/24").ok();
+        world.linkspan("attach near --netns /run/netns/near --network a").ok();
+        signal("CONT", removal.id().into());
+        end(removal).ok();
+        assert!(world.linkspan("network ls").ok().contains(made.trim()));
+        assert!(world.linkspan("ps").ok().contains("near"));
+        world.linkspan("network rm --force a b").ok();
+        assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+    });
+}
+
+#[test]
+fn a_network_that_is_not_up_goes_whatever_has_the_name_of_its_bridge() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        world.linkspan("network create own --bridge-name own0").ok();
+        fs::remove_dir_all("/run/linkspan").unwrap();
+        tool("ip link delete own0");
+        world.flush_rules();
+        tool("ip link add own0 type veth peer name own1");
+        let links = || tool("ip -br link show");
+        let before = links();
+        world.linkspan("network rm own").ok();
+        assert!(!world.linkspan("network ls").ok().contains("own"));
+        assert_eq!(world.linkspan("gc").ok(), "nothing to remove\n");
+        assert_eq!(links(), before);
     });
 }
 

@@ -21,6 +21,15 @@ pub(crate) enum Removal {
     WithAll,
 }
 
+/// How far a removal by force has come.
+#[derive(Default)]
+struct Progress {
+    /// Somebody may be off the network, or kept from it.
+    begun: Cell<bool>,
+    /// The network that it closed: whoever then works on networks may come to its end, and make another of the name.
+    closed: Cell<Option<NetworkId>>,
+}
+
 /// Who is on a network.
 #[derive(Default)]
 struct Users {
@@ -109,12 +118,12 @@ impl Host {
         if name.is_reserved() && !name.is_default_bridge() {
             return Err(Error::NetworkReserved { name: name.clone() });
         }
-        let begun = Cell::new(false);
-        let removed =
-            self.remove(|_| self.defining(|defining| self.remove_defined(defining, name, removal, &begun)));
+        let progress = Progress::default();
+        let removed = self
+            .remove(|_| self.defining(|defining| self.remove_defined(defining, name, removal, &progress)));
         removed.map_err(|refused| match refused {
             // The next one who works on networks goes on with it.
-            refused if begun.get() && !matches!(refused, Error::NoSuchNetwork { .. }) => {
+            refused if progress.begun.get() && !matches!(refused, Error::NoSuchNetwork { .. }) => {
                 refused.leaving(Residue::Records { of: name.to_string() })
             }
             refused => refused,
@@ -126,8 +135,11 @@ impl Host {
         defining: &Defining,
         name: &NetworkName,
         removal: Removal,
-        begun: &Cell<bool>,
+        progress: &Progress,
     ) -> Result<Turn<()>, Error> {
+        if let Some(closed) = progress.closed.get() {
+            return Ok(self.under_way(defining, closed)?.map_or(Turn::Done(()), Turn::Busy));
+        }
         let there = match or_damage(self.network(name))? {
             Ok(there) => there,
             Err(_) => match self.take_name_off(name, removal)? {
@@ -141,11 +153,12 @@ impl Host {
         }
         match removal {
             Removal::OfUnused => self.remove_unused(defining, &network),
-            Removal::WithAll => match self.remove_alone(defining, &network, begun)? {
+            Removal::WithAll => match self.remove_alone(defining, &network, &progress.begun)? {
                 // Whoever comes at this moment, and the next one: there would always be somebody.
                 Turn::Busy(busy) => {
-                    begun.set(true);
-                    self.close(&network).map(|()| Turn::Busy(busy))
+                    progress.begun.set(true);
+                    progress.closed.set(self.close(&network)?);
+                    Ok(Turn::Busy(busy))
                 }
                 done => Ok(done),
             },
@@ -231,15 +244,16 @@ impl Host {
         }
     }
 
-    /// Closes a network that is up: nobody comes to it from here on, and it is taken back once those have left who are
-    /// at work on it.
-    fn close(&self, network: &DefinedNetwork) -> Result<(), Error> {
+    /// Closes a network that is up, and returns which: nobody comes to it from here on, and it is taken back once those
+    /// have left who are at work on it.
+    fn close(&self, network: &DefinedNetwork) -> Result<Option<NetworkId>, Error> {
         match self.run.up.take_record::<NetworkRecord>(&network_file(network.id))? {
             Taken::Here(mut record) => {
                 record.append(NetworkRecord { forget: true, ..record.value().clone() })?;
-                Ok(record.move_to(&self.run.pending)?)
+                record.move_to(&self.run.pending)?;
+                Ok(Some(network.id))
             }
-            Taken::Busy | Taken::Absent => Ok(()),
+            Taken::Busy | Taken::Absent => Ok(None),
         }
     }
 
@@ -271,7 +285,8 @@ impl Host {
             let name = record.value().name.clone();
             match &record.value().attachment {
                 Some(attachment) if self.is_dead(attachment)? => self.take_back(record)?,
-                None if record.value().leaving => self.take_back(record)?,
+                // Nobody else has it, so whoever was at work on it is dead.
+                _ if record.value().leaving || record.is_in(&self.run.pending) => self.take_back(record)?,
                 _ => users.names.push(name),
             }
         }
