@@ -124,6 +124,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ..whole("network rm of one that is not up", rebooted, "network rm web")
     },
     Operation {
+        again: "network rm --force web",
+        ..whole("network rm of one that came up from its definition", rebooted_and_used, "network rm web")
+    },
+    Operation {
         again: "network rm --force own",
         ..whole("network rm on a bridge of others", on_a_bridge, "network rm own")
     },
@@ -191,6 +195,12 @@ fn with_one_that_ends(ground: &Ground) {
 fn rebooted(ground: &Ground) {
     networks(ground);
     ground.reboot();
+}
+
+fn rebooted_and_used(ground: &Ground) {
+    rebooted(ground);
+    ground.linkspan("attach y --netns /run/netns/y --network web");
+    ground.linkspan("detach y");
 }
 
 fn rebooted_with_a_taken_port(ground: &Ground) {

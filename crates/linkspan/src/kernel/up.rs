@@ -67,15 +67,24 @@ impl Host {
             Some(_) => None,
             None => self.links(Links::snapshot)?.uplink_mtu().and_then(Mtu::new),
         };
+        Ok((self.draft_of(network, uplink, &seen)?, seen))
+    }
+
+    fn draft_of(
+        &self,
+        network: &DefinedNetwork,
+        uplink: Option<Mtu>,
+        seen: &Seen,
+    ) -> Result<NetworkRecord, Error> {
         let network = self.of_this_boot(network);
-        let mut record = plan::network(self.instance(), &network, self.firewall(), uplink, &seen)?;
+        let mut record = plan::network(self.instance(), &network, self.firewall(), uplink, seen)?;
         record.network.adopted = match record.bridge.ownership() {
             Ownership::Adopted(before) => {
                 Some(Adopted { boot: self.identity.boot.clone(), original: before.clone() })
             }
             Ownership::Ours => None,
         };
-        Ok((record, seen))
+        Ok(record)
     }
 
     /// The network without what its bridge had in an older boot.
@@ -219,11 +228,22 @@ impl Host {
         network: &DefinedNetwork,
     ) -> Result<(), Error> {
         let name = network_file(network.id);
-        let record = match self.run.up.take_record(&name)? {
-            Taken::Here(record) => record,
+        let record = match self.run.up.take_record::<NetworkRecord>(&name)? {
+            Taken::Here(mut record) => {
+                // One that was brought up from its definition says that this stays: who takes it back for us would keep
+                // it. It goes on a full disk all the same.
+                let _ = record.append(NetworkRecord { forget: true, ..record.value().clone() });
+                record
+            }
             // It is not up, after a reboot say: the record is there for the next one, should we die.
             _ => {
-                let (draft, _) = self.draft(network)?;
+                let draft = match self.draft(network) {
+                    // Nothing of ours has its name.
+                    Err(Error::Links(links::Error::NotABridge { .. })) => {
+                        self.draft_of(network, None, &Seen::default())?
+                    }
+                    draft => draft?.0,
+                };
                 self.run.pending.create_record(&name, NetworkRecord { forget: true, ..draft })?
             }
         };
