@@ -388,6 +388,25 @@ fn what_was_known_of_a_network_by_two_damaged_files_is_removed_step_by_step() {
 }
 
 #[test]
+fn claims_and_a_record_that_are_both_damaged_are_put_right_by_gc_and_then_by_reconcile() {
+    in_private(|| {
+        let scene = Scene::new();
+        let (claims, record) = (&scene.files()[1], &scene.files()[6]);
+        [claims, record].iter().for_each(|path| fs::write(path, "").unwrap());
+        assert!(is_told(&scene.world.linkspan("reconcile"), record));
+        let ran = scene.world.linkspan("gc");
+        assert!(
+            ran.code() == Some(0) && ran.out.contains(record.as_str()) && ran.err.contains(claims),
+            "{ran}"
+        );
+        assert_eq!(scene.world.linkspan("reconcile").ok(), format!("rebuild {claims}\n"));
+        scene.world.linkspan("attach a --netns /run/netns/a --network web -p 8000:80").ok();
+        scene.world.linkspan("detach a").ok();
+        assert_eq!(scene.world.linkspan("gc").ok(), "nothing to remove\n");
+    });
+}
+
+#[test]
 fn reconcile_writes_anew_what_other_files_tell() {
     in_private(|| {
         let scene = Scene::new();

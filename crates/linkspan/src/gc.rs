@@ -86,7 +86,7 @@ impl Garbage {
         &self.unseen
     }
 
-    /// The leases that cannot be read: nothing of them is free until [`Host::reconcile`](crate::Host::reconcile) has
+    /// The leases and claims that cannot be read: nothing of them is free until [`Host::reconcile`](crate::Host::reconcile) has
     /// written them anew.
     pub fn unread(&self) -> &[PathBuf] {
         &self.unread
@@ -175,7 +175,8 @@ pub(crate) struct Survey {
     pub(crate) lessees: Vec<Lessees>,
     /// The networks of which addresses are kept.
     pub(crate) keeping: Vec<NetworkId>,
-    pub(crate) claimants: Vec<AttachmentId>,
+    /// Who has claims, or the file in which that cannot be read.
+    pub(crate) claimants: Result<Vec<AttachmentId>, PathBuf>,
     pub(crate) damaged: Vec<PathBuf>,
 }
 
@@ -188,14 +189,15 @@ pub(crate) fn garbage(survey: Survey) -> Garbage {
     let stray = |id: &AttachmentId| !survey.attachments.contains(id);
     let (known, gone): (Vec<_>, Vec<_>) =
         survey.lessees.iter().partition(|(network, _)| survey.networks.contains(network));
-    let unread = known.iter().filter_map(|(_, owners)| owners.clone().err()).collect();
+    let unread = known.iter().filter_map(|(_, owners)| owners.clone().err());
+    let unread = unread.chain(survey.claimants.clone().err()).collect();
     let of = |(network, owners): &Lessees| -> Vec<_> {
         owners.iter().flatten().copied().filter(stray).map(|owner| (*network, owner)).collect()
     };
     let leases = known.into_iter().flat_map(of).collect();
     let books = gone.into_iter().map(|(network, _)| *network).collect();
     let reservations = survey.keeping.iter().copied().filter(|id| !survey.networks.contains(id)).collect();
-    let claims = survey.claimants.iter().copied().filter(stray).collect();
+    let claims = survey.claimants.iter().flatten().copied().filter(stray).collect();
     let Survey { unfinished, dead, unseen, rules, damaged, .. } = survey;
     Garbage {
         unfinished,
@@ -276,7 +278,7 @@ mod tests {
             rules: RulesPlan::None,
             lessees: vec![(network(1), Ok(vec![id(1), id(2)])), (network(2), Ok(vec![id(1)]))],
             keeping: vec![network(1), network(3)],
-            claimants: vec![id(1), id(3)],
+            claimants: Ok(vec![id(1), id(3)]),
             damaged: vec!["/run/linkspan/pending/x".into()],
         }
     }

@@ -9,7 +9,7 @@ use crate::kernel::home::{Readable, file, network_of};
 use crate::kernel::host::Host;
 use crate::kernel::undone::Undone;
 use crate::plan::{NetworkRecord, RulesPlan};
-use crate::{Attachment, ContainerName, Error, Residue, mark};
+use crate::{Attachment, AttachmentId, ContainerName, Error, Residue, mark};
 use linkspan_ipam::Owner;
 use linkspan_nat_rules::Change;
 use linkspan_net_types::{IfName, Mtu};
@@ -18,7 +18,7 @@ use linkspan_veth_bridge::kernel::Links;
 use linkspan_veth_bridge::{self as links, Look};
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Host {
     /// Says what [`gc`](Self::gc) would remove at this moment, and changes nothing.
@@ -44,7 +44,7 @@ impl Host {
     /// removed by hand is a run folder without records: their links are orphans then.
     ///
     /// # Errors
-    /// [`Error::Records`] where claims or definitions cannot be read, a record is of another version, or that of
+    /// [`Error::Records`] where definitions cannot be read, a record is of another version, or that of
     /// a network which is defined and in use is damaged or gone;
     /// [`Error::Rules`] where the table of our name is someone else's; [`Error::RunFolder`]. Nothing was removed then.
     pub fn gc(&self) -> Result<Collected, Error> {
@@ -180,7 +180,7 @@ impl Host {
             rules,
             lessees: self.lessees()?,
             keeping: self.state.keeping()?,
-            claimants: self.run.claims().lock()?.state().claimants().collect(),
+            claimants: self.claimants()?,
             damaged: records.damaged,
         })
     }
@@ -190,15 +190,19 @@ impl Host {
         Ok(self.rules.plan_prune(self.netns.as_fd(), &self.run.rules_of(Readable::Undamaged)?)?)
     }
 
+    fn claimants(&self) -> Result<Result<Vec<AttachmentId>, PathBuf>, Error> {
+        let mut claims = self.run.claims();
+        let read = or_damage(claims.lock())?;
+        Ok(read.map(|claims| claims.state().claimants().collect()).map_err(|damage| path_of(&damage)))
+    }
+
     fn lessees(&self) -> Result<Vec<Lessees>, Error> {
         let ids =
             |owners: Vec<Owner>| owners.iter().filter_map(|owner| owner.as_str().parse().ok()).collect();
         let mut all = Vec::new();
         for network in self.run.books_on_file()? {
             let owners = or_damage(self.run.book(network).owners())?;
-            let file =
-                |damage: linkspan_records::Error| damage.path().map(Path::to_owned).unwrap_or_default();
-            all.push((network, owners.map(ids).map_err(file)));
+            all.push((network, owners.map(ids).map_err(|damage| path_of(&damage))));
         }
         Ok(all)
     }
@@ -214,6 +218,10 @@ impl Host {
         }
         Ok(names.into_iter().collect())
     }
+}
+
+fn path_of(damage: &linkspan_records::Error) -> PathBuf {
+    damage.path().map(Path::to_owned).unwrap_or_default()
 }
 
 fn name_of_the_dead(folder: &Folder, file: &FileName) -> Result<Option<String>, linkspan_records::Error> {
