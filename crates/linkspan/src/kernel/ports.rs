@@ -6,6 +6,7 @@ use crate::{Container, Error, Publish};
 use linkspan_net_types::{Port, Protocol};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, socket, sockopt};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -23,11 +24,17 @@ impl Host {
     /// The ports of the host that the container's wishes come to. One that is taken where none is asked for is
     /// free of others and of programs; whether an asked one is, [`try_asked_ports`](Self::try_asked_ports) says.
     pub(crate) fn choose_ports(&self, wanted: &Container, claims: &Claims) -> Result<Vec<HostPort>, Error> {
-        let (mut chosen, mut own) = (Vec::new(), PortMap::default());
+        let (mut chosen, mut own, mut search) = (Vec::new(), PortMap::default(), None);
         for wish in wanted.published() {
             let port = match wish.host_port() {
                 Some(port) => of(wish, port),
-                None => self.free_port(wish, claims, &own)?,
+                None => {
+                    let search = match &mut search {
+                        Some(search) => search,
+                        none => none.insert(Search::of(self.at_home(local_ports)??)),
+                    };
+                    self.free_port(wish, claims, &own, search)?
+                }
             };
             if own.overlapping(port).next().is_some() {
                 return Err(Error::PortTwice { port: port.port, protocol: port.protocol });
@@ -38,16 +45,19 @@ impl Host {
         Ok(chosen)
     }
 
-    fn free_port(&self, wish: &Publish, claims: &Claims, own: &PortMap<()>) -> Result<HostPort, Error> {
-        let (range, reserved) = self.at_home(local_ports)??;
-        let is_reserved = |port: u16| reserved.iter().any(|range| range.contains(&port));
+    fn free_port(
+        &self,
+        wish: &Publish,
+        claims: &Claims,
+        own: &PortMap<()>,
+        search: &mut Search,
+    ) -> Result<HostPort, Error> {
         let is_free = |port: &HostPort| {
             claims.is_free(&Claim::Port(*port))
                 && own.overlapping(*port).next().is_none()
                 && self.at_home(|| try_port(port)).is_ok_and(|tried| tried.is_ok())
         };
-        let candidates = range.filter(|port| !is_reserved(*port)).filter_map(Port::new);
-        let free = candidates.map(|port| of(wish, port)).find(is_free);
+        let free = search.candidates(wish).map(|port| of(wish, port)).find(is_free);
         free.ok_or(Error::NoFreePort { protocol: wish.protocol() })
     }
 
@@ -62,6 +72,27 @@ impl Host {
     /// Works in the host's namespace: here where the calling thread is in it, else on a thread that ends there.
     fn at_home<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
         if self.netns.is_here() { Ok(work()) } else { Ok(self.netns.run(work)?) }
+    }
+}
+
+/// The ports that may be taken where none is asked for. Of wishes for the same protocol and address, the next one
+/// begins where the one before found its port: those below are taken.
+struct Search {
+    range: RangeInclusive<u16>,
+    reserved: Ranges,
+    left: BTreeMap<(Protocol, Option<IpAddr>), RangeInclusive<u16>>,
+}
+
+impl Search {
+    fn of((range, reserved): (RangeInclusive<u16>, Ranges)) -> Self {
+        Self { range, reserved, left: BTreeMap::new() }
+    }
+
+    fn candidates(&mut self, wish: &Publish) -> impl Iterator<Item = Port> + '_ {
+        let left = self.left.entry((wish.protocol(), wish.host_address()));
+        let left = left.or_insert_with(|| self.range.clone());
+        let is_reserved = |port: &u16| self.reserved.iter().any(|range| range.contains(port));
+        left.filter(move |port| !is_reserved(port)).filter_map(Port::new)
     }
 }
 
