@@ -181,10 +181,14 @@ impl Host {
             seen => seen?,
         };
         let seen = seen.after(bridges);
-        plan::mend(attachment, &seen).or_else(|refused| {
-            tell(refused);
-            plan::mend(attachment, &Seen { container: None, ..seen })
-        })
+        match plan::mend(attachment, &seen) {
+            Err(refused) if seen.container.is_some() => {
+                let of_host = plan::mend(attachment, &Seen { container: None, ..seen })?;
+                tell(refused);
+                Ok(of_host)
+            }
+            planned => planned,
+        }
     }
 
     /// The namespace of a container, where it can be found.
