@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 /// Links, addresses, routes of every table, rules of routing and settings: what the kernel asks on the way of a packet.
@@ -206,6 +206,18 @@ impl RouteKind {
     }
 }
 
+/// A name of a link that a container chose, in which what could break a line or steer a terminal is escaped.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => c.escape_default().fmt(f),
+            false => f.write_char(c),
+        })
+    }
+}
+
 /// As `ip route` has it, less what says nothing about where it leads.
 impl fmt::Display for TableRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,7 +229,7 @@ impl fmt::Display for TableRoute {
             _ => self.destination.fmt(f)?,
         }
         self.gateway.map_or(Ok(()), |gateway| write!(f, " via {gateway}"))?;
-        self.link.as_ref().map_or(Ok(()), |link| write!(f, " dev {link}"))
+        self.link.as_ref().map_or(Ok(()), |link| write!(f, " dev {}", Plain(link)))
     }
 }
 
@@ -230,7 +242,7 @@ impl fmt::Display for PolicyRule {
             Some(from) => from.fmt(f)?,
         }
         self.to.map_or(Ok(()), |to| write!(f, " to {to}"))?;
-        self.input.as_ref().map_or(Ok(()), |link| write!(f, " iif {link}"))?;
+        self.input.as_ref().map_or(Ok(()), |link| write!(f, " iif {}", Plain(link)))?;
         if self.conditional {
             f.write_str(" ...")?;
         }
@@ -264,6 +276,8 @@ mod tests {
             conditional: false,
         };
         assert_eq!(route.to_string(), "default via 10.0.0.1 dev eth0");
+        let odd = TableRoute { link: Some("a\u{1b}]2;x\u{7}".to_owned()), ..route.clone() };
+        assert_eq!(odd.to_string(), "default via 10.0.0.1 dev a\\u{1b}]2;x\\u{7}");
         let destination = "10.0.0.0/8".parse().unwrap();
         let closed =
             TableRoute { kind: RouteKind::Unreachable, destination, gateway: None, link: None, ..route };
