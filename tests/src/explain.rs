@@ -523,7 +523,7 @@ fn a_container_whose_namespace_is_gone_is_said_so() {
         // Someone holds the namespace still, so that its links stay.
         let held = NetNs::open("/run/netns/box").unwrap();
         tool("ip netns delete box");
-        let told = "cannot tell: the network namespace of container `boxed` cannot be opened";
+        let told = "cannot tell: the network namespace of container `boxed` cannot be looked at";
         check_line(&world, "explain two boxed:80", 0, &format!("tcp 10.88.1.3 -> 10.88.1.4:80: {told}"));
         check_line(&world, "explain boxed outside", 0, &format!("ping 0.0.0.0 -> 192.0.2.2: {told}"));
         drop((held, place));

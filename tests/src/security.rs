@@ -243,8 +243,13 @@ fn a_container_that_has_more_routes_than_anyone_reads_is_mended_on_the_hosts_sid
             tool(&format!("ip link set {} nomaster", member.attachment.endpoints()[0].host_link()));
         }
         let ran = world.linkspan("reconcile");
-        assert!(ran.code() == Some(3) && ran.err.contains("`a`") && ran.err.contains("longer than"), "{ran}");
+        assert!(
+            ran.code() == Some(3) && ran.err.contains("`a`") && ran.err.contains("more to read than"),
+            "{ran}"
+        );
         assert!(!ran.err.contains("`b`"), "{ran}");
+        assert!(world.linkspan("explain a b").ok().contains("cannot be looked at"));
+        assert!(world.linkspan("explain b 10.88.1.99").ok().contains("nobody there has"));
         for member in [&flooded, &other] {
             serve(member.netns(), 80);
             reaches(&world.here, member.at(Family::V4, 80));

@@ -168,6 +168,11 @@ impl Error {
     /// an older generation.
     pub(crate) const RESTART: Errno = Errno::new(85);
 
+    /// Whether there is more to read than is taken ([`Others::within`](crate::kernel::Others::within)).
+    pub const fn is_endless(&self) -> bool {
+        matches!(self, Self::Netlink(linkspan_netlink::Error::Endless))
+    }
+
     /// Whether the reason may be that the table changed between the look and the change, so that another
     /// look may help.
     pub fn is_overtaken(&self) -> bool {

@@ -27,12 +27,9 @@ pub enum Error {
     /// A dump changed under each of several attempts to read it (`NLM_F_DUMP_INTR`).
     #[error("what was listed changed while it was read, each time again")]
     Unsteady,
-    /// The answer is longer than the socket takes ([`Socket::within`](crate::Socket::within)); the rest was not read.
-    #[error("the answer is longer than {bytes} bytes")]
-    Endless {
-        /// So many are taken.
-        bytes: usize,
-    },
+    /// There is more to read than the socket takes ([`Socket::within`](crate::Socket::within)); the rest was not read.
+    #[error("there is more to read than anyone should have")]
+    Endless,
     /// An answer of the kernel is not a netlink message.
     #[error("the kernel's answer is not a netlink message")]
     Malformed,

@@ -53,8 +53,8 @@ pub struct Socket {
     inner: netlink_sys::Socket,
     family: Family,
     sequence: u32,
-    /// The longest answer, in bytes.
-    longest: usize,
+    /// So many bytes of answers are still taken.
+    left: usize,
 }
 
 thread_local! {
@@ -78,15 +78,16 @@ impl Socket {
         // Else whoever has CAP_NET_ADMIN in the namespace could answer in the kernel's place.
         inner.connect(&SocketAddr::new(0, 0)).map_err(Error::Open)?;
         setsockopt(&inner, sockopt::ReceiveTimeout, &PATIENCE).map_err(|e| Error::Open(e.into()))?;
-        Ok(Self { inner, family, sequence: 0, longest: usize::MAX })
+        Ok(Self { inner, family, sequence: 0, left: usize::MAX })
     }
 
-    /// The same taking no longer answers than this: who has a namespace of his own decides how much is in it.
+    /// The same taking no more than so many bytes of answers, of all questions together: who has a namespace of his
+    /// own decides how much is in it.
     ///
-    /// After a longer one the socket is of no further use.
+    /// After more the socket is of no further use.
     #[must_use]
     pub fn within(self, bytes: usize) -> Self {
-        Self { longest: bytes, ..self }
+        Self { left: bytes, ..self }
     }
 
     /// Opens a socket in this network namespace: here where the calling thread is in it, else on a thread that ends
@@ -175,7 +176,7 @@ impl Socket {
     }
 
     fn hear(
-        &self,
+        &mut self,
         asked: &Asked<'_>,
         buffer: &mut [u8],
         refusals: &mut Vec<Refusal>,
@@ -183,12 +184,12 @@ impl Socket {
     ) -> Result<bool, Error> {
         let Asked { ref run, first, length, last } = *asked;
         let (dump, before) = (run.is_dump(), refusals.len());
-        let (mut steady, mut left) = (true, self.longest);
+        let mut steady = true;
         loop {
             // The kernel works inside `sendmsg`, so every verdict but those of a list is there already.
             let only_what_is_there = !dump && refusals.len() > before;
             let Some(size) = self.receive(buffer, only_what_is_there)? else { return Ok(steady) };
-            left = left.checked_sub(size).ok_or(Error::Endless { bytes: self.longest })?;
+            self.left = self.left.checked_sub(size).ok_or(Error::Endless)?;
             for received in messages(&buffer[..size]) {
                 let Received { sequence, interrupted, answer } = received.ok_or(Error::Malformed)?;
                 let place = sequence.wrapping_sub(first);

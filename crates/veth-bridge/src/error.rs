@@ -148,6 +148,14 @@ pub enum Error {
     },
 }
 
+#[cfg(feature = "kernel")]
+impl Error {
+    /// Whether a container has more links, addresses or routes than are read.
+    pub const fn is_endless(&self) -> bool {
+        matches!(self, Self::Look { source: linkspan_netlink::Error::Endless, .. })
+    }
+}
+
 struct Has<'a>(&'a Option<Mac>);
 
 impl std::fmt::Display for Has<'_> {

@@ -104,8 +104,8 @@ impl Links {
     }
 }
 
-/// So many bytes tell of all that a container may have of one kind, such as a hundred thousand routes; a container
-/// with more of them is not looked at.
+/// So many bytes tell of all that a container may have, such as a hundred thousand routes; one with more is not looked
+/// at.
 const LONGEST: usize = 16 * 1024 * 1024;
 
 /// The links of a container's namespace.

@@ -201,7 +201,7 @@ pub enum Doubt {
         /// The route.
         route: String,
     },
-    /// The network namespace of a container is gone, or cannot be opened.
+    /// The network namespace of a container is gone, or has more in it than is read.
     Namespace {
         /// The container.
         of: ContainerName,
@@ -305,7 +305,9 @@ impl fmt::Display for Doubt {
             Self::Rule { at, rule } => write!(f, "what {rule} inside {at} does is not known"),
             Self::Policy { at, rule } => write!(f, "{at} routes by policy: `{rule}`"),
             Self::Route { at, route } => write!(f, "where route `{route}` of {at} leads is not known"),
-            Self::Namespace { of } => write!(f, "the network namespace of container `{of}` cannot be opened"),
+            Self::Namespace { of } => {
+                write!(f, "the network namespace of container `{of}` cannot be looked at")
+            }
             Self::Link { of, link } => write!(f, "link `{link}` of container `{of}` is not on record"),
             Self::Circle => f.write_str("the routes lead in a circle"),
         }

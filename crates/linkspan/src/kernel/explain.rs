@@ -12,6 +12,9 @@ use linkspan_veth_bridge::kernel::{Inside, Links};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
+/// So many bytes tell of all links and rules that a container may have; one with more is not looked at.
+const MOST: usize = 16 * 1024 * 1024;
+
 impl Host {
     /// Explains what becomes of a packet, and of its answer: whether they pass, what stops them, or what hangs on
     /// something that is not known.
@@ -19,8 +22,9 @@ impl Host {
     /// It says what is, at the moment it looks: the links, routes and rules that are loaded, whoever loaded them, on
     /// the host and in the containers that the packet meets. It changes nothing, and other operations go on meanwhile.
     /// Whether a program listens at the end is not said, nor what other machines do with the packet: they are taken
-    /// to be there, and to answer from the address that was asked. Neighbours are taken to find each other: rules that
-    /// stop ARP or neighbour discovery (RFC 4861) and nothing else are not seen.
+    /// to be there, and to answer from the address that was asked. Neighbours are taken to find each other, but for
+    /// neighbour discovery (RFC 4861) from port to port of a bridge: rules that stop ARP, or neighbour discovery
+    /// elsewhere, and nothing else are not seen.
     ///
     /// # Errors
     /// [`Error::NoSuchAttachment`] and [`Error::Ambiguous`] for a container that is not found, [`Error::NoAddress`],
@@ -91,17 +95,19 @@ impl Host {
         Ok(Model { host, attachments, inside: BTreeMap::new(), bridges })
     }
 
-    /// A container as it is inside; `None` where its namespace is gone.
+    /// A container as it is inside; `None` where its namespace is gone, or has more in it than is read.
     fn inside(&self, of: &Attachment) -> Result<Option<Machine>, Error> {
-        match self.namespace_of(of) {
-            Ok(netns) => self.machine(&netns).map(Some),
+        match self.namespace_of(of).and_then(|netns| self.machine(&netns)) {
+            Ok(machine) => Ok(Some(machine)),
             Err(Error::NamespaceLost { .. }) => Ok(None),
+            Err(Error::Links(refused)) if refused.is_endless() => Ok(None),
+            Err(Error::Rules(refused)) if refused.is_endless() => Ok(None),
             Err(other) => Err(other),
         }
     }
 
     fn machine(&self, netns: &NetNs) -> Result<Machine, Error> {
-        let loaded = Others::open_in(self.instance(), netns.as_fd())?.look()?;
+        let loaded = Others::open_in(self.instance(), netns.as_fd())?.within(MOST).look()?;
         Ok(Machine::new(Inside::open(netns.as_fd())?.survey()?, loaded, []))
     }
 }

@@ -74,6 +74,12 @@ impl Others {
         Ok(Self { instance, nftables, routes, iptables: Iptables::open_in(instance, namespace)? })
     }
 
+    /// The same taking no more than so many bytes of answers: who has a namespace of his own decides how much is in it.
+    #[must_use]
+    pub fn within(self, bytes: usize) -> Self {
+        Self { nftables: self.nftables.within(bytes), routes: self.routes.within(bytes), ..self }
+    }
+
     /// Reads all tables.
     ///
     /// Where the tables of legacy iptables are there but its program is not, what they do cannot be told;
@@ -83,6 +89,8 @@ impl Others {
     /// [`Error::Netlink`], [`Error::Run`], [`Error::Failed`] and [`Error::LeftOut`].
     pub fn look(&mut self) -> Result<Foreign, Error> {
         let mut foreign = Foreign::new(self.instance).with_links(self.links()?);
+        // First: what the programs list is among it, and they list it however long it is.
+        let tables = self.tables()?;
         let mut covered = BTreeSet::new();
         for (family, of) in [(Family::V4, Of::Ip), (Family::V6, Of::Ip6)] {
             let text = or_nothing(self.iptables.saved(family))?;
@@ -97,7 +105,7 @@ impl Others {
                 foreign = self.with_legacy(foreign, family)?;
             }
         }
-        let dumped = self.tables()?.into_iter().filter(|t| !covered.contains(&(t.family, t.name.clone())));
+        let dumped = tables.into_iter().filter(|t| !covered.contains(&(t.family, t.name.clone())));
         Ok(dumped.fold(foreign, Foreign::with_table))
     }
 

@@ -166,7 +166,7 @@ fn an_answer_that_is_too_long_is_not_read_to_its_end() {
     links.push(RTM_GETLINK, Flags::DUMP, |body| body.bytes(&[0; 16]));
     let open = || Socket::open(Family::Route).unwrap();
     let error = open().within(100).request(&mut links).unwrap_err();
-    assert!(matches!(error, Error::Endless { bytes: 100 }), "{error}");
+    assert!(matches!(error, Error::Endless), "{error}");
     assert!(!open().within(1 << 20).request(&mut links).unwrap().is_empty());
 }
 
