@@ -59,9 +59,9 @@ impl Bench {
         let judged = match (&ran, fault.effect) {
             (None, _) => self.is_complete(&self.ground.look()),
             (Some(_), Effect::Killed) => self.is_finished_by_next(),
-            // Whom nobody listens to has nothing to tell.
-            (Some(_), Effect::Refused("EPIPE"))
-                if fault.call == "write" && self.operation.form == Form::Passing =>
+            // Whom nobody listens to has nothing to tell, but what could not be written to its own files.
+            (Some(ran), Effect::Refused("EPIPE"))
+                if fault.call == "write" && self.operation.form == Form::Passing && !is_told(ran) =>
             {
                 self.is_complete(&self.ground.look())
             }
