@@ -168,7 +168,10 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(length);
         self.transmit(run.bytes)?;
         let mut buffer = BUFFER.take();
-        buffer.resize(DATAGRAM, 0);
+        if buffer.is_empty() {
+            // Of fresh memory, just what an answer is written to is ever touched.
+            buffer = vec![0; DATAGRAM];
+        }
         let asked = Asked { run, first, length, last };
         let steady = self.hear(&asked, &mut buffer, refusals, take);
         BUFFER.set(buffer);
