@@ -1,6 +1,6 @@
 //! One open network namespace.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -45,7 +45,7 @@ impl NetNs {
     /// [`Error::Open`] or [`Error::Proc`] where `/proc` is not mounted, [`Error::KernelTooOld`].
     pub fn current() -> Result<Self, Error> {
         let me = Me::look()?;
-        let fd = open_file(Path::new(procfs::THREAD_NETNS))?;
+        let fd = open_own()?;
         let cookie = identity::cookie_here()?;
         // Another thread, the first one included, may have been moved elsewhere.
         let place = if identity::is_at(fd.as_fd(), Path::new(procfs::PROCESS_NETNS)) {
@@ -132,7 +132,7 @@ impl NetNs {
     pub fn create_anonymous() -> Result<Self, Error> {
         visit::alone(|| {
             visit::leave_network()?;
-            let fd = open_file(Path::new(procfs::THREAD_NETNS))?;
+            let fd = open_own()?;
             let (cookie, route) = look_around()?;
             Ok(Self { fd, cookie, place: None, route })
         })?
@@ -285,7 +285,7 @@ impl NetNs {
             (identity::cookie_here()?, Mutex::default())
         } else {
             visit::alone(|| {
-                visit::enter(fd.as_fd())?;
+                visit::move_to(fd.as_fd())?;
                 look_around()
             })??
         };
@@ -368,6 +368,15 @@ fn refuse_others(file: BorrowedFd<'_>) -> Result<(), Error> {
         Ok(false) => Err(Error::NotANetNs { path: procfs::name_of(file) }),
         Err(source) => Err(Error::Open { path: procfs::name_of(file), source }),
     }
+}
+
+/// Opens the namespace of the calling thread.
+fn open_own() -> Result<OwnedFd, Error> {
+    let own = File::open(procfs::THREAD_NETNS).map(OwnedFd::from);
+    let own = own.map_err(|source| Error::Open { path: procfs::THREAD_NETNS.into(), source })?;
+    // Below a `/proc` that is something else, say.
+    refuse_others(own.as_fd())?;
+    Ok(own)
 }
 
 /// Opens a file that is a namespace, of whatever kind.

@@ -28,6 +28,11 @@ pub(super) fn enter(netns: BorrowedFd<'_>) -> Result<(), Error> {
     if identity::is_at(netns, Path::new(procfs::THREAD_NETNS)) {
         return Ok(());
     }
+    move_to(netns)
+}
+
+/// Moves the calling thread into a namespace that it is not in.
+pub(super) fn move_to(netns: BorrowedFd<'_>) -> Result<(), Error> {
     setns(netns, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
         // The kernel compares the kind before it asks for the privilege (setns(2)).
         Errno::EINVAL => Error::NotANetNs { path: procfs::name_of(netns) },
