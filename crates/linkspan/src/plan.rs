@@ -346,7 +346,7 @@ pub(crate) fn free_group(seed: u64, links: &BTreeMap<String, links::Link>) -> li
 /// Where the host ends of an attachment are looked at, to remove them.
 pub(crate) fn look_at_ends(attachment: &Attachment) -> Option<links::Look> {
     let ends = attachment.endpoints.iter().map(AttachedEndpoint::host_link);
-    looking_at(ends).map(links::Look::without_addresses)
+    looking_at(ends).map(links::Look::alone)
 }
 
 /// Where the links of an attachment are looked at.

@@ -12,6 +12,7 @@ pub struct Look {
     links: Vec<IfName>,
     counts_ports: bool,
     skips_addresses: bool,
+    is_alone: bool,
 }
 
 impl Look {
@@ -56,6 +57,16 @@ impl Look {
         self
     }
 
+    /// Leaves out all that takes more than one question for each link of the host: addresses, the names of masters, and
+    /// the host's settings, which are as if everything were off.
+    ///
+    /// For plans that take links away.
+    #[must_use]
+    pub const fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self.without_addresses()
+    }
+
     /// The names of the links to look at.
     pub fn links(&self) -> &[IfName] {
         &self.links
@@ -64,6 +75,11 @@ impl Look {
     /// Whether the ports of bridges are to be counted.
     pub const fn counts_ports(&self) -> bool {
         self.counts_ports
+    }
+
+    /// Whether all but the links themselves is to be left out.
+    pub const fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// Whether the addresses of the host's links are to be left out.

@@ -169,7 +169,8 @@ impl Run {
     }
 
     fn is_idle(&self) -> Result<bool, Error> {
-        for folder in self.of_records() {
+        // There is a network up as long as there is most else.
+        for folder in [&self.up].into_iter().chain(self.of_records()) {
             if !folder.is_empty()? {
                 return Ok(false);
             }

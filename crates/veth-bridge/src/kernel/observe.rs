@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 pub(super) fn seen(links: &mut Links, look: &Look, container: Option<&mut Inside>) -> Result<Seen, Error> {
-    let (forwarding, bridge_netfilter) = links.settings.read(&links.home)?;
+    let (forwarding, bridge_netfilter) = match look.is_alone() {
+        true => Default::default(),
+        false => links.settings.read(&links.home)?,
+    };
     Ok(Seen {
         host: Space { links: looked_at(&mut links.route, look)?, default_routes: BTreeSet::new() },
         container: container.map(|inside| space(&mut inside.route)).transpose()?,
@@ -50,6 +53,7 @@ fn looked_at(socket: &mut Socket, look: &Look) -> Result<BTreeMap<String, Link>,
                 Err(refused) => return Err(refused),
             };
         }
+        let master = master.filter(|_| !look.is_alone());
         link.master = master.map(|master| name_of(socket, &mut names, master)).transpose()?.flatten();
         if let (true, LinkKind::Bridge(facts)) = (look.counts_ports(), &mut link.kind) {
             facts.ports = Some(count_ports(socket, index)?);
