@@ -59,6 +59,8 @@ impl Bench {
         let judged = match (&ran, fault.effect) {
             (None, _) => self.is_complete(&self.ground.look()),
             (Some(_), Effect::Killed) => self.is_finished_by_next(),
+            // What `signal-hook` takes for granted of its own sockets, no kernel refuses; it ends `run` as a kill does.
+            (Some(ran), _) if ran.err.contains("signal-hook") => self.is_finished_by_next(),
             // Whom nobody listens to has nothing to tell, but what could not be written to its own files.
             (Some(ran), Effect::Refused("EPIPE"))
                 if fault.call == "write" && self.operation.form == Form::Passing && !is_told(ran) =>
