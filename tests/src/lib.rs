@@ -34,6 +34,8 @@ mod traffic;
 mod world;
 
 #[cfg(test)]
+mod attach_new;
+#[cfg(test)]
 mod breakage;
 #[cfg(test)]
 mod coexistence;

@@ -3,6 +3,7 @@
 use crate::program::{PATIENCE, Ran, end_of, run, run_within, signal, try_signal};
 use crate::world::World;
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt;
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -102,6 +103,17 @@ fn tracing(world: &World, trace: &str, options: &[&str], line: &str) -> Command 
     strace.args(["-f", "-q", "-o", trace]).args(options);
     strace.arg(command.get_program()).args(command.get_args());
     strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    strace
+}
+
+/// This program as one that does what a test tells it to, with this fault: the test is found by its name, and by the
+/// variable it knows that it is the one that is broken.
+pub(crate) fn itself_broken(fault: Fault, test: &str, variable: &str) -> Command {
+    let mut strace = Command::new("strace");
+    let (inject, trace) = (format!("inject={fault}"), format!("trace={}", fault.call));
+    strace.args(["-f", "-q", "-o", "/dev/null", "-e", &inject, "-e", &trace]);
+    strace.arg(env::current_exe().unwrap()).args([test, "--exact", "--test-threads=1"]);
+    strace.env(variable, "1");
     strace
 }
 

@@ -4,14 +4,13 @@ use crate::length::length;
 use crate::private::{in_private, in_private_with};
 use crate::program::{run, tool};
 use crate::snapshot::Snapshot;
-use crate::strace::{Effect, Fault};
+use crate::strace::{Effect, Fault, itself_broken};
 use crate::traffic::{reaches, serve};
 use crate::world::{Case, Family, World, container, with_each_firewall};
 use linkspan::{Container, DefinedNetwork, Endpoint, Error, Host, NetNs, Publish};
 use std::env;
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -176,6 +175,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Tells the test below that it is the program that is killed.
 const KILLED: &str = "LINKSPAN_WARM";
+const TEST: &str = "warm::whoever_is_killed_while_it_makes_ahead_or_hands_out_leaves_nothing_after_gc";
 
 /// The calls that change anything outside the process, and of how many of each one is broken in every run of the tests.
 const CHANGING: [(&str, usize); 5] =
@@ -209,7 +209,7 @@ fn whoever_is_killed_while_it_makes_ahead_or_hands_out_leaves_nothing_after_gc()
                 let Some((call, stride)) = next.lock().unwrap().next() else { return killed };
                 for nth in (2..).step_by(length(stride, 1)) {
                     let fault = Fault { call, effect: Effect::Killed, nth, lasting: false };
-                    let ran = run(&mut program(fault));
+                    let ran = run(&mut itself_broken(fault, TEST, KILLED));
                     assert!(matches!(ran.code(), Some(0) | None), "{fault}: {ran}");
                     collect(&world, &before, fault);
                     if ran.code().is_some() {
@@ -238,15 +238,4 @@ fn collect(world: &World, before: &Snapshot, fault: Fault) {
         assert!(start.elapsed() < PATIENCE, "the host is not as it was, after {fault}:\n{change}");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// This test as the program that is killed.
-fn program(fault: Fault) -> Command {
-    let mut strace = Command::new("strace");
-    let (inject, trace) = (format!("inject={fault}"), format!("trace={}", fault.call));
-    strace.args(["-f", "-q", "-o", "/dev/null", "-e", &inject, "-e", &trace]);
-    strace.arg(env::current_exe().unwrap());
-    strace.args(["warm::whoever_is_killed_while_it_makes_ahead_or_hands_out_leaves_nothing_after_gc"]);
-    strace.args(["--exact", "--test-threads=1"]).env(KILLED, "1");
-    strace
 }

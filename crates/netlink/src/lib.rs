@@ -29,6 +29,7 @@
 mod attributes;
 mod batch;
 mod error;
+mod home;
 mod reply;
 mod socket;
 

@@ -1,4 +1,5 @@
 use crate::batch::Run;
+use crate::home;
 use crate::reply::{Answer, Received, messages};
 use crate::{Batch, Error, Refusal, Reply};
 use linkspan_net_types::Errno;
@@ -11,7 +12,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 /// The kernel answers within microseconds; a lock held by someone's mass removal may take seconds.
@@ -79,6 +80,14 @@ impl Socket {
         inner.connect(&SocketAddr::new(0, 0)).map_err(Error::Open)?;
         setsockopt(&inner, sockopt::ReceiveTimeout, &PATIENCE).map_err(|e| Error::Open(e.into()))?;
         Ok(Self { inner, family, sequence: 0, left: usize::MAX })
+    }
+
+    /// Opens the network namespace that the socket is in, without a way through `/proc` (`SIOCGSKNS`, Linux 4.9).
+    ///
+    /// # Errors
+    /// Permission is denied without `CAP_NET_ADMIN` there.
+    pub fn netns(&self) -> io::Result<OwnedFd> {
+        home::of(self.inner.as_fd())
     }
 
     /// The same taking no more than so many bytes of answers, of all questions together: who has a namespace of his

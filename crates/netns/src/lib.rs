@@ -37,7 +37,7 @@
 //!
 //! # Features
 //!
-//! `kernel` (on by default) is the door to the running kernel, [`NetNs`] and [`Sandbox`]. Without it only
+//! `kernel` (on by default) is the door to the running kernel, [`NetNs`], [`Maker`] and [`Sandbox`]. Without it only
 //! the words remain: [`Cookie`], [`Place`], [`Pid`], [`StartTime`] and [`Hostname`].
 //!
 //! Linux 5.14 or newer is needed: older kernels have no cookie.
@@ -56,6 +56,6 @@ pub use cookie::Cookie;
 pub use error::Error;
 pub use hostname::Hostname;
 #[cfg(feature = "kernel")]
-pub use kernel::{Isolation, NetNs, Sandbox};
+pub use kernel::{Isolation, Maker, Making, NetNs, Sandbox};
 pub use place::Place;
 pub use process::{Pid, StartTime};

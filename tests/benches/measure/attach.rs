@@ -12,11 +12,14 @@ const NUMBER: u16 = 0;
 const PORT: u16 = 40_000;
 
 pub(crate) fn measure() -> Result<(), Trouble> {
-    let [a, b, c, d] = [World::enter()?, World::enter()?, World::enter()?, World::enter()?];
+    let [a, b, c, d, e] =
+        [World::enter()?, World::enter()?, World::enter()?, World::enter()?, World::enter()?];
     let (mut floor, mut fast) = (Raw::build(a, "floor")?, Raw::build(b, "fast")?);
     let (linkspan, ending) = (Linkspan::open(c, "attach")?, Linkspan::open(d, "ending")?);
+    let apart = Linkspan::open(e, "apart")?;
     let wanted = linkspan.product.container("one", [PORT])?;
     let ends = ending.product.container("one", [PORT])?;
+    let afterwards = apart.product.container("one", [PORT])?;
     let attach = |floor: &mut Floor| floor.attach(NUMBER);
     // The link of the one before is there until the kernel comes to it, so the next one is named otherwise.
     let number = Cell::new(NUMBER);
@@ -33,10 +36,12 @@ pub(crate) fn measure() -> Result<(), Trouble> {
             }),
             linkspan.comes_and_goes(&wanted),
             ending.comes_and_ends(&ends),
+            apart.comes_after_its_namespace(&afterwards),
         ],
     )?;
     report::operation("attach", 0, &attach);
     report::operation("detach", 0, &detach);
     report::fact("the floor waits until the links are removed; fast, it leaves that to the kernel");
+    report::fact("linkspan makes the namespace with the container, or, in two calls, before it");
     Ok(())
 }

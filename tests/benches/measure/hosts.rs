@@ -46,6 +46,17 @@ impl Linkspan {
         Contestant::new("linkspan, fast detach", round).resting(REAPED)
     }
 
+    /// Makes a namespace and then attaches it, round after round.
+    pub(crate) fn comes_after_its_namespace<'a>(&'a self, wanted: &'a Container) -> Contestant<'a, 2> {
+        let round = || {
+            self.world.host.enter()?;
+            let (attach, attached) = timed(|| self.product.attach_made(wanted))?;
+            let (detach, ()) = timed(|| self.product.detach(&attached))?;
+            Ok([attach, detach])
+        };
+        Contestant::new("linkspan, in two calls", round).resting(REAPED)
+    }
+
     /// Attaches what stays.
     pub(crate) fn keep(&self, wanted: &Container) -> Result<Attached, Trouble> {
         self.world.host.enter()?;

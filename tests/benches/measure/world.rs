@@ -102,21 +102,26 @@ impl Product {
 
     /// Makes a namespace, pins it, and attaches it.
     pub(crate) fn attach(&self, wanted: &Container) -> Result<Attached, Trouble> {
-        let (path, _, attachment) = self.make(wanted)?;
+        let path = self.pin(wanted);
+        let (_, attachment) = self.host.attach_new(&path, wanted)?;
         Ok(Attached { path, attachment })
     }
 
     /// The same for one that goes with its namespace.
     pub(crate) fn attach_lent(&self, wanted: &Container) -> Result<Lent, Trouble> {
-        let (_, netns, attachment) = self.make(wanted)?;
+        let (netns, attachment) = self.host.attach_new(self.pin(wanted), wanted)?;
         Ok(Lent { netns, attachment })
     }
 
-    fn make(&self, wanted: &Container) -> Result<(String, NetNs, Attachment), Trouble> {
-        let path = format!("{PINS}/{}-{}", self.name, wanted.name());
-        let netns = NetNs::create(&path)?;
-        let attachment = self.host.attach(&netns, wanted)?;
-        Ok((path, netns, attachment))
+    /// The same in two calls, as a runtime does that has its namespaces made by others.
+    pub(crate) fn attach_made(&self, wanted: &Container) -> Result<Attached, Trouble> {
+        let path = self.pin(wanted);
+        let attachment = self.host.attach(&NetNs::create(&path)?, wanted)?;
+        Ok(Attached { path, attachment })
+    }
+
+    fn pin(&self, wanted: &Container) -> String {
+        format!("{PINS}/{}-{}", self.name, wanted.name())
     }
 
     /// Attaches a namespace that is there.

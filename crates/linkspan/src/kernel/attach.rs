@@ -4,13 +4,14 @@ use crate::attachment::{Asked, AttachmentRecord, needs_host_ports};
 use crate::claims::{Claim, Claims, Entry, HostPort};
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
+use crate::kernel::target::Target;
 use crate::kernel::up::{Held, network_names};
 use crate::plan::{self, Firewall, NetworkPlan, Plan, RulesPlan, Spent};
 use crate::reservation::kept_as;
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{self as ipam, LeaseBook, Lessee, Owner, Subnet, Wanted};
 use linkspan_nat_rules::{Change, Instance, Network};
-use linkspan_netns::NetNs;
+use linkspan_netns::{Cookie, NetNs};
 use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Seen};
@@ -33,7 +34,7 @@ impl Host {
     /// [`Error::Address`] and more. Everything begun was taken back, but for [`Error::LeftBehind`]; a network
     /// that had to be brought up is taken down again, unless somebody else is on it.
     pub fn attach(&self, netns: &NetNs, wanted: &Container) -> Result<Attachment, Error> {
-        self.make(|| self.attach_mending(netns, wanted, None, &RefCell::default()))
+        self.make(|| self.attach_mending(Target::There(netns), wanted, None, &RefCell::default()))
     }
 
     /// Performs what was planned for this namespace and container, and just that.
@@ -46,24 +47,29 @@ impl Host {
         if plan.spent.spend() {
             return Err(Error::Stale);
         }
-        self.make(|| self.attach_mending(netns, wanted, Some(plan), &RefCell::default()))
+        self.make(|| self.attach_mending(Target::There(netns), wanted, Some(plan), &RefCell::default()))
     }
 
     /// Attaches to networks that are kept up meanwhile, with what of it was made ahead.
     pub(crate) fn attach_mending(
         &self,
-        netns: &NetNs,
+        target: Target<'_>,
         wanted: &Container,
         plan: Option<&Plan>,
         ahead: &RefCell<Ahead>,
     ) -> Result<Attachment, Error> {
-        self.check(netns, wanted)?;
+        self.check(target, wanted)?;
         self.probe_rules()?;
         self.on_networks(wanted, |held| {
             let (networks, rules) = (&held.networks[..], &held.rules[..]);
             // Leases that cannot be read are found out before there is anything to take back.
             let ports = self.ports_to_count(networks)?;
-            self.attach_once(&Attempt { netns, wanted, networks, rules, ports, plan, ahead })
+            let attempt = Attempt { target, wanted, networks, rules, ports, plan, ahead };
+            if let Target::Coming(_) = target {
+                let bridges = self.look_at_bridges(&attempt)?;
+                ahead.borrow_mut().bridges = Some(bridges);
+            }
+            self.attach_once(&attempt)
         })
     }
 
@@ -90,8 +96,11 @@ impl Host {
     }
 
     /// Refuses what needs no look at the records.
-    pub(crate) fn check(&self, netns: &NetNs, wanted: &Container) -> Result<(), Error> {
-        if netns.cookie() == self.netns.cookie() {
+    pub(crate) fn check(&self, target: Target<'_>, wanted: &Container) -> Result<(), Error> {
+        // One that is only being made is another.
+        if let Target::There(netns) = target
+            && netns.cookie() == self.netns.cookie()
+        {
             return Err(Error::OwnNamespace);
         }
         if !wanted.published().is_empty() && self.firewall() == Firewall::None {
@@ -128,11 +137,12 @@ impl Host {
     fn try_claim(&self, attempt: &Attempt<'_>) -> Result<Result<Claimed, (Claim, AttachmentId)>, Error> {
         let Attempt { wanted, networks, .. } = attempt;
         let tried = self.try_ports(attempt);
+        let namespace = attempt.target.cookie()?;
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
         let id = attempt.id().map_or_else(|| self.moment().map(AttachmentId::at), Ok)?;
         let ports = self.ports_for(attempt, claims.state())?;
-        let wishes = attempt.claims(&ports);
+        let wishes = attempt.claims(namespace, &ports);
         let freed = match self.conflicts(claims.state(), &wishes)? {
             Ok(freed) => freed,
             Err(held) => return Ok(Err(held)),
@@ -239,10 +249,11 @@ impl Host {
             }
             leased => leased?,
         };
-        let mut inside = attempt.inside()?;
+        let netns = attempt.target.netns()?;
+        let mut inside = attempt.inside(netns)?;
         let seen = self.look(attempt, id, &mut inside)?;
         plan::recognise(self.instance(), attempt.networks, &seen)?;
-        let attachment = attempt.asked(self.instance(), id, ports).granted(addresses, &seen)?;
+        let attachment = attempt.asked(self.instance(), id, netns, ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
         if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
             return Err(Error::Stale);
@@ -321,14 +332,18 @@ impl Host {
         id: AttachmentId,
         inside: &mut Inside,
     ) -> Result<Seen, Error> {
-        let hosts = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
-        let names = attempt.networks.iter().map(|network| network.link).chain(hosts);
-        let look = names.fold(links::Look::default(), links::Look::and).without_addresses();
-        let look = match attempt.ports {
-            PortsToCount::All => look.counting_ports(),
-            PortsToCount::None => look,
-        };
-        Ok(self.links(|door| door.observe(&look, Some(inside)))?)
+        let ends = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
+        let ends = ends.fold(links::Look::default(), links::Look::and).without_addresses();
+        let bridges = attempt.ahead.borrow_mut().bridges.take();
+        let look = if bridges.is_some() { ends } else { attempt.and_bridges(ends) };
+        let mut seen = self.links(|door| door.observe(&look, Some(inside)))?;
+        seen.host.links.extend(bridges.into_iter().flat_map(|seen| seen.host.links));
+        Ok(seen)
+    }
+
+    fn look_at_bridges(&self, attempt: &Attempt<'_>) -> Result<Seen, Error> {
+        let look = attempt.and_bridges(links::Look::default().without_addresses());
+        Ok(self.links(|door| door.observe(&look, None))?)
     }
 
     /// A bridge may be full, which is worth counting its ports before anything is changed.
@@ -347,14 +362,15 @@ impl Host {
     /// # Errors
     /// As [`attach`](Self::attach).
     pub fn plan_attach(&self, netns: &NetNs, wanted: &Container) -> Result<Plan, Error> {
-        self.check(netns, wanted)?;
+        let target = Target::There(netns);
+        self.check(target, wanted)?;
         self.forget_older_boots()?;
         let id = AttachmentId::at(self.moment()?);
         let networks = self.definitions(wanted)?;
         let ports = self.ports_to_count(&networks)?;
         let ahead = &RefCell::default();
-        let attempt = Attempt { netns, wanted, networks: &networks, rules: &[], ports, plan: None, ahead };
-        let mut seen = self.look(&attempt, id, &mut attempt.inside()?)?;
+        let attempt = Attempt { target, wanted, networks: &networks, rules: &[], ports, plan: None, ahead };
+        let mut seen = self.look(&attempt, id, &mut attempt.inside(netns)?)?;
         let (mut plans, mut change) = (Vec::new(), Change::new());
         for network in &networks {
             let (record, links) = self.plan_up(network)?;
@@ -363,7 +379,7 @@ impl Host {
             plans.push(NetworkPlan { network: network.clone(), rules: RulesPlan::None, links });
         }
         plans.retain(|plan| !plan.is_empty());
-        let ports = self.look_for_ports(&attempt)?;
+        let ports = self.look_for_ports(&attempt, netns)?;
         let wanted_name = wanted.name();
         let addresses = attempt.addresses(|network, subnet, wanted| {
             let (owner, name) = (owner(id), kept_as(wanted_name));
@@ -374,7 +390,7 @@ impl Host {
             let found = leases.find_or_reclaim(subnet, lessee, wanted, &mut |owner| self.owner_lives(owner));
             found.map_err(|refused| by_name(refused.into()))
         })?;
-        let attachment = attempt.asked(self.instance(), id, &ports).granted(addresses, &seen)?;
+        let attachment = attempt.asked(self.instance(), id, netns, &ports).granted(addresses, &seen)?;
         let links = plan::attach(&attachment, &seen)?;
         let change = change.publish_all(attachment.rules()?);
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.wanted_rules())?;
@@ -382,12 +398,12 @@ impl Host {
     }
 
     /// The ports that would be claimed at this moment.
-    fn look_for_ports(&self, attempt: &Attempt<'_>) -> Result<Vec<HostPort>, Error> {
+    fn look_for_ports(&self, attempt: &Attempt<'_>, netns: &NetNs) -> Result<Vec<HostPort>, Error> {
         let tried = self.try_ports(attempt);
         let mut ledger = self.run.claims();
         let claims = ledger.lock()?;
         let ports = self.ports_for(attempt, claims.state())?;
-        for wish in attempt.claims(&ports) {
+        for wish in attempt.claims(netns.cookie(), &ports) {
             for holder in claims.state().holders(&wish) {
                 if self.is_alive(holder)? {
                     return Err(self.taken(&wish, holder)?);
@@ -408,17 +424,19 @@ pub(crate) enum PortsToCount {
     All,
 }
 
-/// What of an attach is done when it begins: the record with its links, and the door to the container.
+/// What of an attach is done when it begins: the record with its links, the door to the container, the look at the
+/// bridges.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     pub(crate) record: Option<Record<AttachmentRecord>>,
     pub(crate) inside: Option<Inside>,
+    pub(crate) bridges: Option<Seen>,
 }
 
 /// One attach under way.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a> {
-    pub(crate) netns: &'a NetNs,
+    pub(crate) target: Target<'a>,
     pub(crate) wanted: &'a Container,
     /// Those of the endpoints, in whatever order.
     pub(crate) networks: &'a [DefinedNetwork],
@@ -439,8 +457,16 @@ impl<'a> Attempt<'a> {
     }
 
     /// The door to the container.
-    pub(crate) fn inside(&self) -> Result<Inside, links::Error> {
-        self.ahead.borrow_mut().inside.take().map_or_else(|| inside(self.netns), Ok)
+    pub(crate) fn inside(&self, netns: &NetNs) -> Result<Inside, links::Error> {
+        self.ahead.borrow_mut().inside.take().map_or_else(|| inside(netns), Ok)
+    }
+
+    fn and_bridges(&self, look: links::Look) -> links::Look {
+        let look = self.networks.iter().map(|network| network.link).fold(look, links::Look::and);
+        match self.ports {
+            PortsToCount::All => look.counting_ports(),
+            PortsToCount::None => look,
+        }
     }
 
     /// The rules of the ports, and those of the networks wherever someone took them.
@@ -449,8 +475,8 @@ impl<'a> Attempt<'a> {
         Ok(self.rules.iter().cloned().fold(ports, Change::add_network))
     }
 
-    fn claims(&self, ports: &[HostPort]) -> Vec<Claim> {
-        let own = [Claim::Name(self.wanted.name().clone()), Claim::Namespace(self.netns.cookie())];
+    fn claims(&self, namespace: Cookie, ports: &[HostPort]) -> Vec<Claim> {
+        let own = [Claim::Name(self.wanted.name().clone()), Claim::Namespace(namespace)];
         own.into_iter().chain(ports.iter().copied().map(Claim::Port)).collect()
     }
 
@@ -459,8 +485,14 @@ impl<'a> Attempt<'a> {
         Ok(needs_host_ports(&networks.collect::<Result<Vec<_>, _>>()?))
     }
 
-    pub(crate) fn asked(&self, instance: Instance, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
-        let namespace = Namespace { cookie: self.netns.cookie(), place: self.netns.place().cloned() };
+    pub(crate) fn asked(
+        &self,
+        instance: Instance,
+        id: AttachmentId,
+        netns: &NetNs,
+        ports: &'a [HostPort],
+    ) -> Asked<'a> {
+        let namespace = Namespace { cookie: netns.cookie(), place: netns.place().cloned() };
         Asked { instance, id, namespace, wanted: self.wanted, networks: self.networks, ports }
     }
 

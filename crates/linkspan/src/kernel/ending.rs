@@ -108,7 +108,7 @@ impl Host {
 }
 
 /// Removes the pin of a namespace, if it still has it. Others may hold it by other means; this was the caller's.
-fn end(netns: &NetNs) -> Result<(), Error> {
+pub(crate) fn end(netns: &NetNs) -> Result<(), Error> {
     let pin = netns.place().filter(|place| !is_of_a_process(place));
     let Some(Place::Path(pin)) = pin else { return Ok(()) };
     let stayed = |refused| Error::from(refused).leaving(Residue::Namespace { pin: pin.clone() });

@@ -13,7 +13,7 @@ use crate::{
     Attachment, AttachmentId, ContainerName, DefinedNetwork, Error, Left, NetworkName, Remedy, Residue,
 };
 use linkspan_nat_rules::Instance;
-use linkspan_netns::NetNs;
+use linkspan_netns::{Maker, NetNs};
 use linkspan_records::{self as records, Lock};
 use linkspan_veth_bridge as links;
 use nix::time::{ClockId, clock_gettime};
@@ -38,6 +38,7 @@ pub struct Host {
     pub(crate) state: State,
     pub(crate) rules: Rules,
     pub(crate) warm: Mutex<Shelf<Waiting>>,
+    pub(crate) maker: Mutex<Option<Maker>>,
     idle: Mutex<Vec<links::kernel::Links>>,
     notices: Mutex<Vec<Notice>>,
 }
@@ -162,6 +163,7 @@ impl Builder {
             state,
             rules,
             warm: Mutex::default(),
+            maker: Mutex::default(),
             idle: Mutex::default(),
             notices: Mutex::default(),
         })

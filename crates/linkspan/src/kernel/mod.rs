@@ -20,6 +20,7 @@ mod records;
 mod removal;
 mod reservations;
 mod state;
+mod target;
 mod undone;
 mod up;
 mod view;

@@ -4,6 +4,7 @@ use crate::attachment::AttachmentRecord;
 use crate::kernel::attach::{Ahead, Attempt, PortsToCount};
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
+use crate::kernel::target::Target;
 use crate::kernel::up::Held;
 use crate::plan;
 use crate::warm::{Fit, Shelf};
@@ -77,7 +78,7 @@ impl Host {
         let fit = Fit::of(wanted.endpoints());
         let Waiting { netns, ahead } = self.next_for(&fit)?;
         let ahead = RefCell::new(ahead);
-        match self.make(|| self.attach_mending(&netns, wanted, None, &ahead)) {
+        match self.make(|| self.attach_mending(Target::There(&netns), wanted, None, &ahead)) {
             Ok(attachment) => Ok((netns, attachment)),
             Err(refused) => {
                 let ahead = ahead.into_inner();
@@ -119,7 +120,7 @@ impl Host {
         if wanted.endpoints().is_empty() {
             return Ok(Waiting { netns, ahead: Ahead::default() });
         }
-        self.check(&netns, &wanted)?;
+        self.check(Target::There(&netns), &wanted)?;
         let ahead = self.on_networks(&wanted, |held| self.begin_ahead(id, &netns, &wanted, held))?;
         Ok(Waiting { netns, ahead })
     }
@@ -136,10 +137,11 @@ impl Host {
         let draft = AttachmentRecord { id, name, networks, leaving: false, attachment: None };
         let (ports, ahead) = (PortsToCount::None, &RefCell::default());
         let (networks, rules) = (&held.networks[..], &held.rules[..]);
-        let attempt = Attempt { netns, wanted, networks, rules, ports, plan: None, ahead };
+        let target = Target::There(netns);
+        let attempt = Attempt { target, wanted, networks, rules, ports, plan: None, ahead };
         let mut record = self.run.warm.create_record(&file(id), draft)?;
-        match self.lay_ahead(&attempt, &mut record) {
-            Ok(inside) => Ok(Ahead { record: Some(record), inside: Some(inside) }),
+        match self.lay_ahead(&attempt, netns, &mut record) {
+            Ok(inside) => Ok(Ahead { record: Some(record), inside: Some(inside), bridges: None }),
             Err(refused) => Err(refused.after(self.take_back(record))),
         }
     }
@@ -147,14 +149,15 @@ impl Host {
     fn lay_ahead(
         &self,
         attempt: &Attempt<'_>,
+        netns: &NetNs,
         record: &mut Record<AttachmentRecord>,
     ) -> Result<Inside, Error> {
         let id = record.value().id;
-        let mut inside = attempt.inside()?;
+        let mut inside = attempt.inside(netns)?;
         let seen = self.look(attempt, id, &mut inside)?;
         plan::recognise(self.instance(), attempt.networks, &seen)?;
         let none = attempt.wanted.endpoints().iter().map(|_| Vec::new()).collect();
-        let attachment = attempt.asked(self.instance(), id, &[]).granted(none, &seen)?.unrouted();
+        let attachment = attempt.asked(self.instance(), id, netns, &[]).granted(none, &seen)?.unrouted();
         let links = plan::attach(&attachment, &seen)?;
         record.append(AttachmentRecord { attachment: Some(attachment), ..record.value().clone() })?;
         self.links(|door| door.apply(&links, Some(&mut inside)).map_err(Error::from))?;

@@ -130,12 +130,17 @@ impl NetNs {
     ///
     /// [`Error::Create`], with permission denied for an ordinary user.
     pub fn create_anonymous() -> Result<Self, Error> {
-        visit::alone(|| {
-            visit::leave_network()?;
-            let fd = open_own()?;
-            let (cookie, route) = look_around()?;
-            Ok(Self { fd, cookie, place: None, route })
-        })?
+        visit::alone(Self::make_here)?
+    }
+
+    /// Moves the calling thread into a namespace that is made.
+    pub(super) fn make_here() -> Result<Self, Error> {
+        visit::leave_network()?;
+        let (cookie, route) = look_around()?;
+        // The socket knows its namespace too, and without a way through `/proc`.
+        let known = route.as_ref().and_then(|route| route.netns().ok());
+        let fd = known.map_or_else(open_own, Ok)?;
+        Ok(Self { fd, cookie, place: None, route: Mutex::new(route) })
     }
 
     /// Makes a namespace and pins it at `path`, as `ip netns add` does: see [`pin`](Self::pin).
@@ -249,6 +254,21 @@ impl NetNs {
         identity::is_at(self.as_fd(), Path::new(procfs::THREAD_NETNS))
     }
 
+    /// Tells whether a socket was opened in the namespace. Whoever has one just opened learns at once whether the calling
+    /// thread [is here](Self::is_here).
+    ///
+    /// ```
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert!(NetNs::current()?.has(&socket));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn has(&self, socket: &impl AsFd) -> bool {
+        identity::cookie_of(socket).is_ok_and(|cookie| cookie == self.cookie)
+    }
+
     /// Returns the namespace's identity.
     #[must_use]
     pub const fn cookie(&self) -> Cookie {
@@ -282,14 +302,14 @@ impl NetNs {
     fn identify(fd: OwnedFd, place: Option<Place>) -> Result<Self, Error> {
         refuse_others(fd.as_fd())?;
         let (cookie, route) = if identity::is_at(fd.as_fd(), Path::new(procfs::THREAD_NETNS)) {
-            (identity::cookie_here()?, Mutex::default())
+            (identity::cookie_here()?, None)
         } else {
             visit::alone(|| {
                 visit::move_to(fd.as_fd())?;
                 look_around()
             })??
         };
-        Ok(Self { fd, cookie, place, route })
+        Ok(Self { fd, cookie, place, route: Mutex::new(route) })
     }
 }
 
@@ -350,11 +370,11 @@ impl Place {
 }
 
 /// What a thread that came to a namespace brings from there.
-fn look_around() -> Result<(Cookie, Mutex<Option<Socket>>), Error> {
+fn look_around() -> Result<(Cookie, Option<Socket>), Error> {
     // Without one, whoever needs it opens another, and hears why that cannot be.
     let route = Socket::open(Family::Route).ok();
     let cookie = route.as_ref().map_or_else(identity::cookie_here, identity::cookie_of)?;
-    Ok((cookie, Mutex::new(route)))
+    Ok((cookie, route))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

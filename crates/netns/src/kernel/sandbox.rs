@@ -1,14 +1,11 @@
 //! A thread that lives in namespaces of its own.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::{Child, Command};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, JoinHandle};
-
 use std::os::fd::AsFd;
+use std::process::{Child, Command};
 
 use super::visit;
+use super::worker::Worker;
 use crate::{Error, Hostname, NetNs};
 
 /// Runs code and starts programs in namespaces of its own, on one thread that lives as long as it does.
@@ -45,7 +42,7 @@ impl Sandbox {
     /// [`Error::Create`] and [`Error::Enter`], with permission denied for an ordinary user,
     /// [`Error::SetHostname`], [`Error::Thread`]. Nothing is left then.
     pub fn start(isolation: Isolation) -> Result<Self, Error> {
-        let worker = Worker::start()?;
+        let worker = Worker::start("sandbox")?;
         let netns = worker.run(move || isolation.take_effect())??;
         Ok(Self { netns, worker })
     }
@@ -147,53 +144,5 @@ impl Isolation {
         };
         self.hostname.as_ref().map_or(Ok(()), visit::leave_uts)?;
         Ok(netns)
-    }
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A thread that does one job after the other until it is dropped.
-#[derive(Debug)]
-struct Worker {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Worker {
-    fn start() -> Result<Self, Error> {
-        let (jobs, queue): (_, Receiver<Job>) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("sandbox".to_owned())
-            .spawn(move || queue.into_iter().for_each(|job| job()))
-            .map_err(|source| Error::Thread { source })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
-    }
-
-    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        // A job that asks for another would wait for itself.
-        if self.is_here() {
-            return Ok(job());
-        }
-        let (answer, result) = mpsc::channel();
-        let job = Box::new(move || {
-            let _ = answer.send(catch_unwind(AssertUnwindSafe(job)));
-        });
-        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or(Error::Ended)?;
-        result.recv().map_err(|_| Error::Ended)?.map_or_else(|panic| resume_unwind(panic), Ok)
-    }
-
-    fn is_here(&self) -> bool {
-        self.thread.as_ref().is_some_and(|worker| worker.thread().id() == thread::current().id())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // The queue ends with its sender, and the thread with the queue. Whoever asks for a job borrows the
-        // worker until it is done, so this never runs within a job.
-        self.jobs.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
