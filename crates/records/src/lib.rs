@@ -49,4 +49,4 @@ pub use document::{Document, MAX_DOCUMENT, MAX_PHASE};
 pub use error::{Action, Error};
 pub use name::FileName;
 pub use state::State;
-pub use store::{Access, Durability, Folder, Ledger, Lock, Locked, MAX_LEDGER, Record, Taken};
+pub use store::{Access, Durability, Folder, Kept, Ledger, Lock, Locked, MAX_LEDGER, Record, Taken};

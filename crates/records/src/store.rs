@@ -2,6 +2,7 @@
 
 mod draft;
 mod folder;
+mod kept;
 mod ledger;
 mod listing;
 mod lock;
@@ -10,6 +11,7 @@ mod record;
 mod tail;
 
 pub use folder::{Durability, Folder};
+pub use kept::Kept;
 pub use ledger::{Ledger, Locked, MAX_LEDGER};
 pub use lock::{Access, Lock};
 pub use record::{Record, Taken};

@@ -4,9 +4,10 @@ use crate::attachment::AttachmentRecord;
 use crate::claims::{Claims, Entry};
 use crate::identity::{Identity, Welcome};
 use crate::kernel::damage::undamaged;
+use crate::plan::NetworkRecord;
 use crate::{AttachmentId, Error, NetworkId};
 use linkspan_ipam::{LeaseBook, Leases};
-use linkspan_records::{Access, Durability, FileName, Folder, Ledger, Lock};
+use linkspan_records::{Access, Durability, FileName, Folder, Kept, Ledger, Lock};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ pub(crate) struct Run {
     /// Containers that are made ahead, each locked by the process that may hand it out.
     pub(crate) warm: Folder,
     pub(crate) up: Folder,
+    /// What the records there say.
+    pub(crate) networks: Kept<NetworkRecord>,
+    whose: Kept<Identity>,
     leases: Folder,
     locks: Folder,
     claims: Mutex<Ledger<Claims>>,
@@ -41,11 +45,14 @@ impl Run {
     fn of(root: Folder) -> Result<Self, Error> {
         let claims = Mutex::new(Ledger::open(&root, &file("claims")));
         let folder = |name| root.folder(&file(name));
+        let up = folder("up")?;
         Ok(Self {
             attachments: folder("attachments")?,
             pending: folder("pending")?,
             warm: folder("warm")?,
-            up: folder("up")?,
+            networks: up.kept(),
+            up,
+            whose: root.kept(),
             leases: folder("leases")?,
             locks: folder("locks")?,
             claims,
@@ -73,7 +80,7 @@ impl Run {
     fn enter_ours(&self, identity: &Identity) -> Result<Option<Lock>, Error> {
         let name = file("host");
         let here = self.locks.lock(&name, Access::Shared)?;
-        let ours = self.root.read::<Identity>(&name)?.as_ref() == Some(identity);
+        let ours = self.whose.read(&name)?.as_ref() == Some(identity);
         Ok(ours.then_some(here))
     }
 

@@ -3,13 +3,14 @@
 use crate::kernel::home::file;
 use crate::reservation::Reservations;
 use crate::{DefinedNetwork, Error, NetworkId, NetworkName, Residue};
-use linkspan_records::{Access, Durability, Folder, Lock};
+use linkspan_records::{Access, Durability, Folder, Kept, Lock};
 use std::path::{Path, PathBuf};
 
 /// The state folder, which outlives a reboot: the definitions of networks, and the addresses of them that are kept.
 #[derive(Debug)]
 pub(crate) struct State {
     networks: Folder,
+    definitions: Kept<DefinedNetwork>,
     reservations: Folder,
     root: Folder,
 }
@@ -27,7 +28,9 @@ impl State {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let root = Folder::open(path)?;
         let folder = |name| root.folder(&file(name));
-        Ok(Self { networks: folder("networks")?, reservations: folder("reservations")?, root })
+        let networks = folder("networks")?;
+        let definitions = networks.kept();
+        Ok(Self { networks, definitions, reservations: folder("reservations")?, root })
     }
 
     /// Held by whoever defines or forgets a network.
@@ -58,7 +61,7 @@ impl State {
     }
 
     pub(crate) fn find(&self, name: &NetworkName) -> Result<Option<DefinedNetwork>, Error> {
-        Ok(self.networks.read(&file(name))?)
+        Ok(self.definitions.read(&file(name))?)
     }
 
     pub(crate) fn all(&self) -> Result<Vec<DefinedNetwork>, Error> {

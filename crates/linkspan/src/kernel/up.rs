@@ -345,7 +345,7 @@ impl Host {
 
     /// The record of a network that is up.
     fn up_record(&self, network: NetworkId) -> Result<Option<NetworkRecord>, Error> {
-        Ok(self.run.up.peek_record(&network_file(network))?)
+        Ok(self.run.networks.peek_record(&network_file(network))?)
     }
 
     fn ensure_up(&self, name: &NetworkName, raised: &mut Vec<NetworkName>) -> Result<(), Error> {

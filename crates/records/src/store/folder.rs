@@ -1,6 +1,6 @@
 //! Folders that are held open, and the documents in them.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -271,6 +271,11 @@ impl Folder {
 
     /// Opens a regular file; `None` where it is missing.
     pub(crate) fn open_file(&self, name: &str, flags: OFlag) -> Result<Option<File>, Error> {
+        Ok(self.open_found(name, flags)?.map(|(file, _)| file))
+    }
+
+    /// The same with what a look at the file tells.
+    pub(crate) fn open_found(&self, name: &str, flags: OFlag) -> Result<Option<(File, Metadata)>, Error> {
         // Without O_NONBLOCK a FIFO would keep the caller waiting for its other end.
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file = match openat(self.fd(), name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
@@ -282,7 +287,11 @@ impl Folder {
             Err(errno) => return Err(fault(Action::Open, &self.path_of(name), errno)),
         };
         let found = file.metadata().map_err(self.fault(Action::Open, name))?;
-        if found.is_file() { Ok(Some(file)) } else { Err(Error::NotAFile { path: self.path_of(name) }) }
+        if found.is_file() {
+            Ok(Some((file, found)))
+        } else {
+            Err(Error::NotAFile { path: self.path_of(name) })
+        }
     }
 
     /// Opens a regular file for appending, and makes it where it is missing.

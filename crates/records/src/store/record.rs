@@ -227,7 +227,7 @@ impl<T> Record<T> {
 }
 
 /// The last whole line, and where it ends.
-fn last(bytes: &[u8]) -> Result<(&[u8], usize), Fault> {
+pub(super) fn last(bytes: &[u8]) -> Result<(&[u8], usize), Fault> {
     let Some(end) = bytes.iter().rposition(|&byte| byte == b'\n') else { return Err(Fault::Torn) };
     let start = bytes[..end].iter().rposition(|&byte| byte == b'\n').map_or(0, |before| before + 1);
     Ok((&bytes[start..end], end + 1))
