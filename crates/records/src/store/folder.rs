@@ -13,6 +13,7 @@ use nix::sys::stat::{FileStat, Mode, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::draft::{Draft, Existing};
+use super::lock::Idles;
 use crate::document::{self, Document, MAX_DOCUMENT};
 use crate::unknown::Unknown;
 use crate::{Action, Error, FileName};
@@ -46,6 +47,7 @@ pub struct Folder {
 struct Opened {
     fd: OwnedFd,
     path: PathBuf,
+    idle: Idles,
 }
 
 /// Says what a write is to survive.
@@ -239,7 +241,7 @@ impl Folder {
             Err(Errno::ENOTDIR | Errno::ELOOP) => return Err(Error::NotAFolder { path: path.to_owned() }),
             Err(errno) => return Err(fault(Action::Open, path, errno)),
         };
-        let folder = Self { opened: Arc::new(Opened { fd, path: path.to_owned() }) };
+        let folder = Self { opened: Arc::new(Opened { fd, path: path.to_owned(), idle: Idles::default() }) };
         folder.trusted()?;
         Ok(Some(folder))
     }
@@ -258,6 +260,11 @@ impl Folder {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.opened.fd.as_fd()
+    }
+
+    /// The files of its locks that nobody holds.
+    pub(crate) fn idle(&self) -> &Idles {
+        &self.opened.idle
     }
 
     pub(crate) fn path_of(&self, name: &str) -> PathBuf {

@@ -1,8 +1,10 @@
 //! Locks that the kernel releases when their holder ends.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::FlockArg;
@@ -29,13 +31,45 @@ pub enum Access {
 #[derive(Debug)]
 #[must_use = "a lock that is dropped is released"]
 pub struct Lock {
-    held: Held,
+    folder: Folder,
+    name: String,
+    // In the way of nothing but being moved out when this is dropped.
+    held: Option<Held>,
 }
 
 impl AsFd for Lock {
     /// The file that is locked: a program that keeps it open holds the lock as well, should this process be killed.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.held.0.as_fd()
+        self.held.as_ref().expect("only dropping it takes it out").0.as_fd()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(idle) = self.held.take().and_then(Held::release) {
+            self.folder.idle().keep(&self.name, idle);
+        }
+    }
+}
+
+/// The files of locks that nobody holds, open for who locks them next. One that was removed meanwhile is found to be so
+/// once it is locked.
+#[derive(Debug, Default)]
+pub(crate) struct Idles(Mutex<BTreeMap<String, Idle>>);
+
+impl Idles {
+    /// So many are kept at most.
+    const MANY: usize = 64;
+
+    fn keep(&self, name: &str, idle: Idle) {
+        let mut idles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idles.len() < Self::MANY || idles.contains_key(name) {
+            idles.insert(name.to_owned(), idle);
+        }
+    }
+
+    fn take(&self, name: &str) -> Option<Idle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
     }
 }
 
@@ -50,9 +84,10 @@ impl Folder {
             Access::Shared => FlockArg::LockShared,
             Access::Exclusive => FlockArg::LockExclusive,
         };
+        let name = lock_file(name);
         loop {
-            if let Attempt::Held(held) = self.hold_lock_file(&lock_file(name), arg)? {
-                return Ok(Lock { held });
+            if let Attempt::Held(held) = self.hold_lock_file(&name, arg)? {
+                return Ok(Lock { folder: self.clone(), name, held: Some(held) });
             }
         }
     }
@@ -67,9 +102,12 @@ impl Folder {
             Access::Shared => FlockArg::LockSharedNonblock,
             Access::Exclusive => FlockArg::LockExclusiveNonblock,
         };
+        let name = lock_file(name);
         loop {
-            match self.hold_lock_file(&lock_file(name), arg)? {
-                Attempt::Held(held) => return Ok(Some(Lock { held })),
+            match self.hold_lock_file(&name, arg)? {
+                Attempt::Held(held) => {
+                    return Ok(Some(Lock { folder: self.clone(), name, held: Some(held) }));
+                }
                 Attempt::Busy => return Ok(None),
                 Attempt::Unlinked => {}
             }
@@ -84,19 +122,21 @@ impl Folder {
     /// # Errors
     ///
     /// [`Error::Io`] where the system refuses.
-    pub fn remove_lock(&self, name: &FileName, lock: Lock) -> Result<(), Error> {
+    pub fn remove_lock(&self, name: &FileName, mut lock: Lock) -> Result<(), Error> {
         let name = lock_file(name);
-        let held =
-            lock.held.hold(FlockArg::LockExclusiveNonblock).map_err(self.fault(Action::Lock, &name))?;
-        match held {
+        let Some(held) = lock.held.take() else { return Ok(()) };
+        match held.hold(FlockArg::LockExclusiveNonblock).map_err(self.fault(Action::Lock, &name))? {
             Some(held) if self.holds(&name, &held)? => self.unlink(&name).map(drop),
             _ => Ok(()),
         }
     }
 
     fn hold_lock_file(&self, name: &str, arg: FlockArg) -> Result<Attempt, Error> {
-        let file = self.make_file(name)?;
-        match hold(file, arg).map_err(self.fault(Action::Lock, name))? {
+        let held = match self.idle().take(name) {
+            Some(idle) => idle.hold(arg),
+            None => hold(self.make_file(name)?, arg),
+        };
+        match held.map_err(self.fault(Action::Lock, name))? {
             None => Ok(Attempt::Busy),
             Some(held) if linked(&held).map_err(self.fault(Action::Lock, name))? => Ok(Attempt::Held(held)),
             Some(_) => Ok(Attempt::Unlinked),
@@ -195,7 +235,7 @@ mod tests {
         let folder = Folder::open(&path).unwrap();
         let name = "web".parse().unwrap();
         let lock = folder.lock(&name, Access::Exclusive).unwrap();
-        let childs = lock.held.try_clone().unwrap();
+        let childs = lock.held.as_ref().unwrap().try_clone().unwrap();
         assert!(folder.try_lock(&name, Access::Shared).unwrap().is_none());
         drop(lock);
         let next = folder.try_lock(&name, Access::Exclusive).unwrap();
