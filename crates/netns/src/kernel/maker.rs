@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::netns::NetNs;
 use super::visit;
@@ -29,6 +29,8 @@ use crate::Error;
 pub struct Maker {
     worker: Worker,
     home: Arc<OwnedFd>,
+    /// Its way home from the last namespace, which nobody waits for who waits for that.
+    way: Mutex<Option<Pending<Result<(), Error>>>>,
     process: u32,
 }
 
@@ -45,24 +47,36 @@ impl Maker {
     /// [`Error::Thread`], [`Error::Duplicate`], [`Error::Enter`].
     pub fn start(home: &NetNs) -> Result<Self, Error> {
         let home = Arc::new(OwnedFd::from(home.try_clone()?));
-        let (worker, door) = (Worker::start("netns")?, Arc::clone(&home));
-        worker.run(move || visit::enter(door.as_fd()))??;
-        Ok(Self { worker, home, process: process::id() })
+        let worker = Worker::start("netns")?;
+        let maker = Self { worker, home, way: Mutex::default(), process: process::id() };
+        maker.go_home()?;
+        maker.come_home()?;
+        Ok(maker)
     }
 
     /// Begins to make a namespace that nothing but the value holds which [`Making::finish`] returns.
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] where the thread is gone.
+    /// [`Error::Ended`] where the thread is gone, [`Error::Enter`] where it could not go back from the last one, which it
+    /// holds as long as this value is there.
     pub fn begin(&self) -> Result<Making, Error> {
+        self.come_home()?;
+        let making = self.worker.begin(NetNs::make_here)?;
+        self.go_home()?;
+        Ok(Making(making))
+    }
+
+    fn go_home(&self) -> Result<(), Error> {
         let home = Arc::clone(&self.home);
-        let make = move || {
-            let made = NetNs::make_here();
-            // Where it cannot go back, it holds the namespace, which then is not handed out.
-            visit::move_to(home.as_fd()).and(made)
-        };
-        self.worker.begin(make).map(Making)
+        let way = self.worker.begin(move || visit::move_to(home.as_fd()))?;
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+        Ok(())
+    }
+
+    fn come_home(&self) -> Result<(), Error> {
+        let way = self.way.lock().unwrap_or_else(PoisonError::into_inner).take();
+        way.map_or(Ok(()), |way| way.wait()?)
     }
 
     /// Whether the thread is one of the calling process, and not of the one that it was forked from.
@@ -77,8 +91,7 @@ impl Making {
     ///
     /// # Errors
     ///
-    /// As [`NetNs::create_anonymous`]; and [`Error::Enter`] where the thread could not go back, whose maker is of no
-    /// further use.
+    /// As [`NetNs::create_anonymous`].
     pub fn finish(self) -> Result<NetNs, Error> {
         self.0.wait()?
     }
