@@ -10,13 +10,14 @@ use linkspan::{Addresses, Attachment, Error, Host, NetNs, NetworkName};
 
 pub(crate) fn attach(host: &Host, wanted: &Attach, out: Output) -> Result<(), Fault> {
     let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
-    let attachment = host.attach(&namespace(&wanted.namespace)?, &container)?;
+    let attachment = host.attach(&namespace(host, &wanted.namespace)?, &container)?;
     out.report(&format!("{}\n", attachment.id()), &attachment)
 }
 
-pub(crate) fn namespace(args: &NamespaceArgs) -> Result<NetNs, Fault> {
+pub(crate) fn namespace(host: &Host, args: &NamespaceArgs) -> Result<NetNs, Fault> {
     let opened = match (&args.netns, args.pid) {
-        (Some(path), _) => NetNs::open(path),
+        // This is the only thread, and where it does not come back, nothing follows.
+        (Some(path), _) => NetNs::open_lent(path, host.netns()),
         (None, Some(pid)) => NetNs::of_pid(pid),
         (None, None) => return Err(Fault::Usage("--netns or --pid is needed".to_owned())),
     };

@@ -45,7 +45,7 @@ pub(crate) fn plan(host: &Host, planned: &Planned, out: Output) -> Result<(), Fa
         }
         Planned::Attach(wanted) => {
             let container = wish::attached(wanted.name.clone(), &resolve(host, &wanted.endpoint)?)?;
-            attach(host, &namespace(&wanted.namespace)?, &container, out)
+            attach(host, &namespace(host, &wanted.namespace)?, &container, out)
         }
         Planned::Run(wanted) => {
             let (mode, container) = run::wanted(host, wanted)?;

@@ -28,8 +28,9 @@
 //!
 //! # What it refuses to do
 //!
-//! - It never moves the caller's thread into another namespace, not even for a moment: work inside is done
-//!   on a thread that ends there, so neither an early return nor a panic can strand the caller.
+//! - It never moves the caller's thread into another namespace, not even for a moment, unless it is lent for that
+//!   ([`NetNs::open_lent`]): work inside is done on a thread that ends there, so neither an early return nor a panic can
+//!   strand the caller.
 //! - It touches no link, address, route or rule: that is for the crates that are handed the namespace.
 //! - It decides nothing about whose namespace it is, and ends no process.
 //! - It runs nothing between `fork` and `exec`: a program inherits the namespaces of the [`Sandbox`] thread

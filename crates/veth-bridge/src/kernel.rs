@@ -65,6 +65,14 @@ impl Links {
         Ok(Self { route, home, settings: Settings::default() })
     }
 
+    /// Opens this namespace with a routing socket that was opened in it.
+    ///
+    /// # Errors
+    /// [`Error::Enter`].
+    pub fn with(host: BorrowedFd<'_>, route: Socket) -> Result<Self, Error> {
+        Ok(Self { route, home: Home::of(host)?, settings: Settings::default() })
+    }
+
     /// Looks at just what a plan needs: a few links of the host, and all of the container.
     ///
     /// # Errors

@@ -146,7 +146,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Records`] where the folders cannot be made or are not the caller's own.
     pub fn open(self) -> Result<Host, Error> {
-        let netns = NetNs::current()?;
+        let netns = NetNs::here()?;
         let folder = |given: &Option<PathBuf>, parent: &str| {
             given.clone().unwrap_or_else(|| Path::new(parent).join(self.instance.as_str()))
         };
@@ -202,6 +202,11 @@ impl Host {
     /// The firewall that carries its rules.
     pub const fn firewall(&self) -> Firewall {
         self.settings.firewall
+    }
+
+    /// The network namespace that it works in. It has no place, since nobody finds the host by it.
+    pub const fn netns(&self) -> &NetNs {
+        &self.netns
     }
 
     /// The networks on record, by name: those that are defined, and those that are up though their definition is gone.
@@ -379,13 +384,21 @@ impl Host {
         work: impl FnOnce(&mut links::kernel::Links) -> Result<T, E>,
     ) -> Result<T, E> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut door = idle.map_or_else(|| links::kernel::Links::open_in(self.netns.as_fd()), Ok)?;
+        let mut door = idle.map_or_else(|| self.door(), Ok)?;
         let done = work(&mut door);
         // The kernel may still be answering one that was refused.
         if done.is_ok() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(door);
         }
         done
+    }
+
+    /// The socket that came with the namespace will do for the first one.
+    fn door(&self) -> Result<links::kernel::Links, links::Error> {
+        match self.netns.take_route() {
+            Some(route) => links::kernel::Links::with(self.netns.as_fd(), route),
+            None => links::kernel::Links::open_in(self.netns.as_fd()),
+        }
     }
 
     /// What operations of this value changed of the host at large, each told once.

@@ -56,6 +56,29 @@ impl NetNs {
         Ok(Self { fd, cookie, place: Some(place), route: Mutex::default() })
     }
 
+    /// The same without its [`place`](Self::place), which takes most of the time: for who does not tell others of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`current`](Self::current).
+    ///
+    /// ```
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let here = NetNs::here()?;
+    /// assert_eq!(here.cookie(), NetNs::current()?.cookie());
+    /// assert!(here.is_here() && here.place().is_none());
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    pub fn here() -> Result<Self, Error> {
+        let (cookie, route) = look_around()?;
+        // The socket knows its namespace, and without a way through `/proc`. Whom the kernel refuses that may not change
+        // anything with it either.
+        let known = route.as_ref().and_then(|route| route.netns().ok());
+        let route = Mutex::new(route.filter(|_| known.is_some()));
+        Ok(Self { fd: known.map_or_else(open_own, Ok)?, cookie, place: None, route })
+    }
+
     /// Opens the namespace at `path`: a pin, or a link below `/proc`.
     ///
     /// A relative path, `/proc/self` and `/dev/fd` are followed as the calling thread sees them, and the
@@ -80,6 +103,32 @@ impl NetNs {
             Spot::Process(pid) => Self::of_pid(pid),
             Spot::Path(path) => Self::identify(open_file(&path)?, Some(Place::Path(path))),
         }
+    }
+
+    /// Opens the namespace at `path` as [`open`](Self::open) does, and looks at it on the calling thread, which goes there
+    /// and comes back `home`, where it is. That saves a thread: for a program that has just one, and ends where this
+    /// fails.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). Where it is [`Error::Enter`], the thread may have stayed there.
+    ///
+    /// ```no_run
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let home = NetNs::here()?;
+    /// let web = NetNs::open_lent("/run/netns/web", &home)?;
+    /// assert!(home.is_here() && !web.is_here());
+    /// # Ok::<(), linkspan_netns::Error>(())
+    /// ```
+    pub fn open_lent(path: impl AsRef<Path>, home: &Self) -> Result<Self, Error> {
+        let Spot::Path(path) = Me::look()?.spot(&absolute(path.as_ref())?) else { return Self::open(path) };
+        let fd = open_file(&path)?;
+        visit::move_to(fd.as_fd())?;
+        let seen = look_around();
+        visit::move_to(home.as_fd())?;
+        let (cookie, route) = seen?;
+        Ok(Self { fd, cookie, place: Some(Place::Path(path)), route: Mutex::new(route) })
     }
 
     /// Opens the namespace that process `pid` is in.
@@ -136,11 +185,7 @@ impl NetNs {
     /// Moves the calling thread into a namespace that is made.
     pub(super) fn make_here() -> Result<Self, Error> {
         visit::leave_network()?;
-        let (cookie, route) = look_around()?;
-        // The socket knows its namespace too, and without a way through `/proc`.
-        let known = route.as_ref().and_then(|route| route.netns().ok());
-        let fd = known.map_or_else(open_own, Ok)?;
-        Ok(Self { fd, cookie, place: None, route: Mutex::new(route) })
+        Self::here()
     }
 
     /// Makes a namespace and pins it at `path`, as `ip netns add` does: see [`pin`](Self::pin).
