@@ -1,5 +1,7 @@
 //! The words that the command takes; every value is parsed here, once.
 
+pub(crate) mod plain;
+
 use crate::fault::chain;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -27,7 +29,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Whose rules, links and folders [default: linkspan]
@@ -313,7 +315,7 @@ pub(crate) struct Attach {
     pub(crate) endpoint: EndpointArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct NamespaceArgs {
     /// The network namespace, as a file
@@ -324,7 +326,7 @@ pub(crate) struct NamespaceArgs {
     pub(crate) pid: Option<Pid>,
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct EndpointArgs {
     /// A network to be on, by name or id, or none [default: bridge]
     ///

@@ -152,3 +152,73 @@ proptest! {
         let _ = (joined(&text), ports(&text), aux_address(&text), label(&text), name_or_id(&text));
     }
 }
+
+/// What of a line is read without clap is what clap reads.
+#[track_caller]
+fn check_plain(words: &[&str], read_plainly: bool) {
+    let plain = plain::read(words.iter().map(Into::into));
+    assert_eq!(plain.is_some(), read_plainly, "{words:?}: {plain:?}");
+    let clap = Cli::try_parse_from(["linkspan"].iter().chain(words));
+    if let Some(plain) = plain {
+        let clap = clap.unwrap_or_else(|refused| panic!("{words:?} is refused by clap: {refused}"));
+        assert_eq!(format!("{plain:?}"), format!("{clap:?}"), "{words:?}");
+    }
+}
+
+#[test]
+fn the_lines_of_a_runtime_are_read_without_clap() {
+    for (line, read_plainly) in [
+        ("attach web --netns /run/netns/web", true),
+        ("attach web --pid 1 --network web -p 8080:80 --publish=443 --ip 10.0.0.2", true),
+        ("attach --json --run-dir /a --netns=/run/netns/web web --net none --ifname net0", true),
+        ("attach --netns /n --mac-address 02:42:0a:00:00:02 --firewall iptables --instance ci web", true),
+        ("detach web db 0a1b2c3d4e5f", true),
+        ("detach --keep-address web --state-dir /b --json", true),
+        ("detach attach", true),
+        ("--json detach web", false),
+        ("attach web", false),
+        ("attach web --pid 1 --netns /n", false),
+        ("attach web --pid 1 --pid 1", false),
+        ("attach web --pid 1 --keep-address", false),
+        ("attach web --pid=-1", false),
+        ("attach web --pid 1 -p=80", false),
+        ("attach web --pid 1 -p80", false),
+        ("attach web --pid 1 --hostname x", false),
+        ("attach w/b --pid 1", false),
+        ("detach", false),
+        ("detach web --json --json", false),
+        ("detach -- web", false),
+        ("plan attach web --pid 1", false),
+        ("network detach", false),
+        ("detach --help", false),
+        ("ps", false),
+        ("", false),
+    ] {
+        check_plain(&line.split_whitespace().collect::<Vec<_>>(), read_plainly);
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_read_without_clap_that_clap_reads_otherwise(
+        verb in prop::sample::select(vec!["attach", "detach"]),
+        words in prop::collection::vec(
+            prop::sample::select(vec![
+                "attach", "detach", "attach", "detach", "web", "db", "--netns", "/n", "--netns=/n", "--pid", "7", "--network", "none",
+                "host", "container:db", "--net=web", "--ip", "10.0.0.2", "--mac", "02:42:0a:00:00:02", "-p", "80", "8000-8001:80-81",
+                "-p80", "--publish=80/udp", "--ifname", "eth7", "--json", "--json=true", "--run-dir", "--run-dir=/a", "--state-dir", "/b",
+                "--firewall", "none", "--instance", "ci", "--forwarding", "off", "--keep-address", "--", "-", "", "=", "--help", "-h",
+                "help", "plan", "run", "ps", "--netns=", "-p=80", "--firewall=pf",
+            ]),
+            0..8,
+        )
+    ) {
+        let words = [&[verb], &words[..]].concat();
+        let plain = plain::read(words.iter().map(Into::into));
+        if let Some(plain) = plain {
+            let clap = Cli::try_parse_from(["linkspan"].iter().chain(&words));
+            let clap = clap.map_err(|refused| TestCaseError::fail(refused.to_string()))?;
+            prop_assert_eq!(format!("{plain:?}"), format!("{clap:?}"));
+        }
+    }
+}
