@@ -21,10 +21,12 @@ use fault::Fault;
 use linkspan::{Addresses, Host, Question};
 use output::Output;
 use settings::Settings;
+use std::env;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
+    match args::plain::read(env::args_os().skip(1)).map_or_else(Cli::try_parse, Ok) {
         Ok(Cli { global, command }) => {
             let out = Output { json: global.json };
             let done = Settings::of(global).and_then(|settings| perform(&settings, &command, out));
@@ -52,7 +54,8 @@ fn perform(settings: &Settings, command: &Command, out: Output) -> Result<u8, Fa
     if matches!(command, Command::Demo) {
         return demo::demo(settings.builder(), out).map(|()| 0);
     }
-    let host = settings.open()?;
+    // What it holds open goes with the process.
+    let host = ManuallyDrop::new(settings.open()?);
     if command.only_looks() {
         // What a killed command left is not shown, but taken back; who may not do that may look all the same.
         let _ = host.repair();
