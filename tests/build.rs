@@ -1,4 +1,5 @@
-//! Makes a function of each block of Rust in the README, so that a test can run what readers read.
+//! Makes a function of each block of Rust in the README, so that a test can run what readers read; and says for which
+//! target programs are linked statically.
 
 use std::env;
 use std::fs;
@@ -12,6 +13,8 @@ fn main() {
     let functions: String = blocks(&text).enumerate().map(function).collect();
     let folder = env::var_os("OUT_DIR").expect("cargo says where to");
     fs::write(Path::new(&folder).join("readme.rs"), functions).expect("cargo made the folder");
+    let target = env::var("TARGET").expect("cargo says for what");
+    println!("cargo::rustc-env=STATIC_TARGET={}", target.replace("gnu", "musl"));
 }
 
 /// What stands between a line with the mark of Rust and the next mark.

@@ -27,9 +27,8 @@ const TARGETS: [&str; 2] = ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-m
 /// Compiles, but does not link, for the targets that the toolchain has a standard library for.
 fn check_targets() -> io::Result<Outcome> {
     let mut outcome = Outcome::default();
-    let libraries = sysroot()?.join("lib/rustlib");
     for target in TARGETS {
-        if libraries.join(target).is_dir() {
+        if has_library_for(target)? {
             let arguments = ["check", "--quiet", "-p", "linkspan-cli", "--all-features", "--target", target];
             outcome += step(&format!("check for {target}"), &mut cargo(arguments))?;
         } else {
@@ -37,6 +36,11 @@ fn check_targets() -> io::Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Whether the toolchain has a standard library for this target.
+pub(crate) fn has_library_for(target: &str) -> io::Result<bool> {
+    Ok(sysroot()?.join("lib/rustlib").join(target).is_dir())
 }
 
 fn sysroot() -> io::Result<PathBuf> {

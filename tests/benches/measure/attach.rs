@@ -39,8 +39,13 @@ pub(crate) fn measure() -> Result<(), Trouble> {
             apart.comes_after_its_namespace(&afterwards),
         ],
     )?;
-    report::operation("attach", 0, &attach);
-    report::operation("detach", 0, &detach);
+    let [floor, fast, linkspan, ending, apart] = &attach[..] else { return Err("five took turns".into()) };
+    report::operation("attach", 0, [floor, linkspan]);
+    report::operation("attach, to be ended", 0, [fast, ending]);
+    report::operation("attach, in two calls", 0, [floor, apart]);
+    let [floor, fast, linkspan, ending, _] = &detach[..] else { return Err("five took turns".into()) };
+    report::operation("detach", 0, [floor, linkspan]);
+    report::operation("detach and end", 0, [fast, ending]);
     report::fact("the floor waits until the links are removed; fast, it leaves that to the kernel");
     report::fact("linkspan makes the namespace with the container, or, in two calls, before it");
     Ok(())

@@ -9,7 +9,8 @@ use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
 
 use crate::contest::timed;
-use crate::world::{Spot, Trouble, World};
+use crate::spot::Spot;
+use crate::world::{Trouble, World};
 
 /// The port of the container.
 const INSIDE: u16 = 80;

@@ -9,7 +9,8 @@ use crate::hosts::{Linkspan, REAPED, Raw};
 use crate::peers::{Peer, port};
 use crate::process::Namespace;
 use crate::report;
-use crate::world::{Spot, Trouble, World};
+use crate::spot::Spot;
+use crate::world::{Trouble, World};
 
 const NUMBER: u16 = 0;
 /// A first packet that is lost is repeated after a second.

@@ -22,6 +22,7 @@ mod present;
 mod process;
 mod proxy;
 mod report;
+mod spot;
 mod world;
 
 use std::env;
@@ -35,7 +36,6 @@ fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match *words {
-        [process::FLOOR, verb, netns] => process::as_floor(verb, netns.as_ref()),
         [BRIEF, ref sections @ ..] => sections.iter().try_for_each(|section| measure(section, Crowds::Small)),
         ref sections => sections.iter().try_for_each(|section| measure(section, Crowds::Large)),
     };

@@ -18,7 +18,8 @@ use crate::contest::{Contestant, interleave, timed};
 use crate::floor::{self, Floor};
 use crate::hosts::{Linkspan, Raw};
 use crate::proxy::Proxy;
-use crate::world::{Attached, Spot, Trouble, World};
+use crate::spot::Spot;
+use crate::world::{Attached, Trouble, World};
 use crate::{iptables, proxy, report};
 
 /// How many ports are published while one comes or goes.

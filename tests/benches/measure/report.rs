@@ -16,7 +16,7 @@ pub(crate) fn section(name: &str) {
 }
 
 /// An operation at a size of the host; the first contestant is what the others are compared with.
-pub(crate) fn operation(operation: &str, size: u16, contestants: &[Times]) {
+pub(crate) fn operation<'a>(operation: &str, size: u16, contestants: impl IntoIterator<Item = &'a Times>) {
     for Times { who, times } in contestants {
         let times: Vec<_> = times.iter().map(|time| time.as_nanos().to_string()).collect();
         println!("times\t{operation}\t{size}\t{who}\t{}", times.join(","));

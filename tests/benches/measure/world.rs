@@ -1,10 +1,8 @@
 //! Where the contestants work: each on a host of its own, in namespaces of this process.
 
 use std::error::Error;
-use std::fs::File;
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 
@@ -12,42 +10,15 @@ use linkspan::lab::Lab;
 use linkspan::{
     Attachment, AttachmentId, Container, DefinedNetwork, Endpoint, Host, NetNs, Network, Publish,
 };
-use nix::sched::{CloneFlags, setns};
+
+use crate::spot::Spot;
 
 /// What keeps a measurement from being made.
 pub(crate) type Trouble = Box<dyn Error>;
 
-/// A network namespace that the calling thread can stand in.
-#[derive(Debug)]
-pub(crate) struct Spot(OwnedFd);
-
-impl Spot {
-    /// Where the calling thread is.
-    pub(crate) fn here() -> io::Result<Self> {
-        Ok(Self(File::open("/proc/thread-self/ns/net")?.into()))
-    }
-
-    /// Moves the calling thread here.
-    pub(crate) fn enter(&self) -> io::Result<()> {
-        Ok(setns(&self.0, CloneFlags::CLONE_NEWNET)?)
-    }
-}
-
-impl From<File> for Spot {
-    fn from(file: File) -> Self {
-        Self(file.into())
-    }
-}
-
 impl From<NetNs> for Spot {
     fn from(netns: NetNs) -> Self {
-        Self(netns.into())
-    }
-}
-
-impl AsRawFd for Spot {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        OwnedFd::from(netns).into()
     }
 }
 

@@ -18,6 +18,7 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use crate::cargo::{cargo, workspace};
+use crate::lint;
 use crate::skips::Rights;
 use crate::user;
 use machine::Machine;
@@ -59,8 +60,20 @@ fn measure_all(wish: &Wish) -> io::Result<Vec<Section>> {
 const PROGRAM: [&str; 6] = ["bench", "--quiet", "-p", "linkspan-tests", "--bench", "measure"];
 
 fn build() -> io::Result<()> {
-    succeeded(&mut cargo(["build", "--release", "--quiet", "-p", "linkspan-cli"]))?;
+    build_programs(&[])?;
+    let linked = user::host_target()?.replace("gnu", "musl");
+    if lint::has_library_for(&linked)? {
+        build_programs(&["--target", &linked])?;
+    }
     succeeded(cargo(PROGRAM).arg("--no-run"))
+}
+
+/// The command, and the floor of a process.
+fn build_programs(target: &[&str]) -> io::Result<()> {
+    const COMMAND: [&str; 5] = ["build", "--release", "--quiet", "-p", "linkspan-cli"];
+    const FLOOR: [&str; 7] = ["build", "--release", "--quiet", "-p", "linkspan-tests", "--example", "floor"];
+    succeeded(cargo(COMMAND).args(target))?;
+    succeeded(cargo(FLOOR).args(target))
 }
 
 fn succeeded(command: &mut Command) -> io::Result<()> {

@@ -18,7 +18,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::world::{Spot, Trouble};
+use crate::spot::Spot;
 use netlink::Netlink;
 
 /// Where the folders with the pins of the namespaces are.
@@ -50,7 +50,7 @@ pub(crate) struct Floor {
 
 impl Floor {
     /// Makes the bridge and the rules where the calling thread is; this is what its folder is called.
-    pub(crate) fn build(name: &str) -> Result<Self, Trouble> {
+    pub(crate) fn build(name: &str) -> io::Result<Self> {
         let mut route = Netlink::route()?;
         link::bridge(&mut route, BRIDGE);
         route.flush()?;
@@ -70,18 +70,20 @@ impl Floor {
         self.pins.join(number.to_string())
     }
 
-    /// Opens the sockets of a floor that another process built where the calling thread is.
-    pub(crate) fn find() -> Result<Self, Trouble> {
-        let (route, netfilter, carrier) = (Netlink::route()?, Netlink::netfilter()?, link::Carrier::open()?);
-        let (host, pins, bridge) = (Spot::here()?, PathBuf::from(PINS), if_nametoindex(BRIDGE)?);
-        Ok(Self { host, pins, bridge, route, netfilter, carrier })
+    /// Opens the sockets of a floor that another process built where the calling thread is, and that pins nothing.
+    #[allow(dead_code)] // by the measuring program, beside which it stands as a program of its own
+    pub(crate) fn find() -> io::Result<Self> {
+        Self::found(PathBuf::new())
     }
 
     /// The same with sockets of its own, for another thread that stands on the same host.
     pub(crate) fn another(&self) -> io::Result<Self> {
+        Self::found(self.pins.clone())
+    }
+
+    fn found(pins: PathBuf) -> io::Result<Self> {
         let (route, netfilter, carrier) = (Netlink::route()?, Netlink::netfilter()?, link::Carrier::open()?);
-        let (host, pins, bridge) = (Spot::here()?, self.pins.clone(), self.bridge);
-        Ok(Self { host, pins, bridge, route, netfilter, carrier })
+        Ok(Self { host: Spot::here()?, pins, bridge: if_nametoindex(BRIDGE)?, route, netfilter, carrier })
     }
 
     /// Makes a namespace, pins it, and attaches it; the calling thread comes back from it.
