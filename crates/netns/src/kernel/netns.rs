@@ -299,21 +299,6 @@ impl NetNs {
         identity::is_at(self.as_fd(), Path::new(procfs::THREAD_NETNS))
     }
 
-    /// Tells whether a socket was opened in the namespace. Whoever has one just opened learns at once whether the calling
-    /// thread [is here](Self::is_here).
-    ///
-    /// ```
-    /// use linkspan_netns::NetNs;
-    ///
-    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    /// assert!(NetNs::current()?.has(&socket));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn has(&self, socket: &impl AsFd) -> bool {
-        identity::cookie_of(socket).is_ok_and(|cookie| cookie == self.cookie)
-    }
-
     /// Returns the namespace's identity.
     #[must_use]
     pub const fn cookie(&self) -> Cookie {
