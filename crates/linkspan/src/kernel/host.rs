@@ -28,7 +28,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// The host that containers are attached to: one network namespace, and the folders with its records.
 ///
 /// It is `Send` and `Sync`, and every operation takes `&self`. Several processes may each have one on the
-/// same folders at once.
+/// same folders at once. A child that is forked and executes no program opens one of its own: the locks of this one are
+/// its parent's too (flock(2)), and keep neither out.
 #[derive(Debug)]
 pub struct Host {
     pub(crate) settings: Builder,
