@@ -61,19 +61,28 @@ struct Stamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl From<&Metadata> for Stamp {
     fn from(found: &Metadata) -> Self {
         let modified = (found.mtime(), found.mtime_nsec());
-        Self { device: found.dev(), inode: found.ino(), size: found.size(), modified }
+        let changed = (found.ctime(), found.ctime_nsec());
+        Self { device: found.dev(), inode: found.ino(), size: found.size(), modified, changed }
     }
 }
 
 impl From<&FileStat> for Stamp {
     fn from(found: &FileStat) -> Self {
         let modified = (found.st_mtime, found.st_mtime_nsec);
-        Self { device: found.st_dev, inode: found.st_ino, size: found.st_size.unsigned_abs(), modified }
+        let changed = (found.st_ctime, found.st_ctime_nsec);
+        Self {
+            device: found.st_dev,
+            inode: found.st_ino,
+            size: found.st_size.unsigned_abs(),
+            modified,
+            changed,
+        }
     }
 }
 

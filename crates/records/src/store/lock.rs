@@ -63,9 +63,11 @@ impl Idles {
 
     fn keep(&self, name: &str, idle: Idle) {
         let mut idles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idles.len() < Self::MANY || idles.contains_key(name) {
-            idles.insert(name.to_owned(), idle);
+        if idles.len() >= Self::MANY {
+            // Some may be of names that are no more.
+            idles.clear();
         }
+        idles.insert(name.to_owned(), idle);
     }
 
     fn take(&self, name: &str) -> Option<Idle> {
