@@ -257,14 +257,19 @@ fn without_permission_nothing_is_changed() {
     in_private_with(&["setpriv"], || {
         with_each_firewall(|world| {
             let desk = Desk::new(world);
-            for line in ["attach two --netns /run/netns/two", "network create a", "detach web", "run -- true"]
-            {
-                let mut command = Command::new("setpriv");
-                command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(path_of_linkspan());
-                command.args(line.split(' ')).env("LINKSPAN_FIREWALL", world.case.firewall.to_string());
-                let ran = run(&mut command);
-                let status = if line.starts_with("run") { 125 } else { 1 };
-                desk.judge(line, &ran, status, "not permitted");
+            // Who may change links may not enter a namespace for it.
+            for allowed in ["-all", "-all,+net_admin"] {
+                for line in
+                    ["attach two --netns /run/netns/two", "network create a", "detach web", "run -- true"]
+                {
+                    let mut command = Command::new("setpriv");
+                    command.args([&format!("--bounding-set={allowed}"), "--inh-caps=-all"]);
+                    command.arg(path_of_linkspan()).args(line.split(' '));
+                    command.env("LINKSPAN_FIREWALL", world.case.firewall.to_string());
+                    let ran = run(&mut command);
+                    let status = if line.starts_with("run") { 125 } else { 1 };
+                    desk.judge(line, &ran, status, "not permitted");
+                }
             }
         });
     });

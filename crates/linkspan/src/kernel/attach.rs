@@ -65,7 +65,8 @@ impl Host {
             // Leases that cannot be read are found out before there is anything to take back.
             let ports = self.ports_to_count(networks)?;
             let attempt = Attempt { target, wanted, networks, rules, ports, plan, ahead };
-            if let Target::Coming(_) = target {
+            // The ports of a bridge are counted once the dead have left it.
+            if let (Target::Coming(_), PortsToCount::None) = (target, ports) {
                 let bridges = self.look_at_bridges(&attempt)?;
                 ahead.borrow_mut().bridges = Some(bridges);
             }

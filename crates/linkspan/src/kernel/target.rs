@@ -86,6 +86,9 @@ impl Host {
     /// [`detach_and_end`](Self::detach_and_end) removes it, and [`NetNs::unpin`] does behind a plain detach, and where
     /// whoever was at it was killed. Until the attachment is on record, nothing of ours tells of the pin.
     ///
+    /// As long as this value is there, the process has one thread more, and may not leave its user namespace
+    /// (unshare(2)).
+    ///
     /// # Errors
     /// As [`NetNs::create`] and [`attach`](Self::attach); whatever the error, the pin is gone again, but for
     /// [`Error::LeftBehind`].
@@ -122,11 +125,14 @@ impl Host {
     /// A thread that nobody else uses, the one of the attach before if it can be.
     fn maker(&self) -> Result<Maker, Error> {
         let kept = self.maker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.filter(Maker::is_here).map_or_else(|| Ok(Maker::start(&self.netns)?), Ok)
+        kept.map_or_else(|| Ok(Maker::start(&self.netns)?), Ok)
     }
 
-    /// Keeps one for the next attach.
+    /// Keeps one for the next attach, unless it stayed in the namespace that it made.
     fn keep(&self, maker: Maker) {
+        if !maker.is_home() {
+            return;
+        }
         let before = self.maker.lock().unwrap_or_else(PoisonError::into_inner).replace(maker);
         // It is waited for while nobody waits for the lock.
         drop(before);

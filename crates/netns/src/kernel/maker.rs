@@ -1,7 +1,6 @@
 //! Making namespaces while their maker does something else.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::netns::NetNs;
@@ -31,7 +30,6 @@ pub struct Maker {
     home: Arc<OwnedFd>,
     /// Its way home from the last namespace, which nobody waits for who waits for that.
     way: Mutex<Option<Pending<Result<(), Error>>>>,
-    process: u32,
 }
 
 /// A namespace that is being made; it ends where this value is dropped.
@@ -48,7 +46,7 @@ impl Maker {
     pub fn start(home: &NetNs) -> Result<Self, Error> {
         let home = Arc::new(OwnedFd::from(home.try_clone()?));
         let worker = Worker::start("netns")?;
-        let maker = Self { worker, home, way: Mutex::default(), process: process::id() };
+        let maker = Self { worker, home, way: Mutex::default() };
         maker.go_home()?;
         maker.come_home()?;
         Ok(maker)
@@ -58,10 +56,8 @@ impl Maker {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] where the thread is gone, [`Error::Enter`] where it could not go back from the last one, which it
-    /// holds as long as this value is there.
+    /// [`Error::Ended`] where the thread is gone.
     pub fn begin(&self) -> Result<Making, Error> {
-        self.come_home()?;
         let making = self.worker.begin(NetNs::make_here)?;
         self.go_home()?;
         Ok(Making(making))
@@ -79,10 +75,11 @@ impl Maker {
         way.map_or(Ok(()), |way| way.wait()?)
     }
 
-    /// Whether the thread is one of the calling process, and not of the one that it was forked from.
+    /// Waits until the thread is back from the last namespace, and says whether it is: one that could not go back holds
+    /// it as long as this value is there.
     #[must_use]
-    pub fn is_here(&self) -> bool {
-        self.process == process::id()
+    pub fn is_home(&self) -> bool {
+        self.come_home().is_ok()
     }
 }
 

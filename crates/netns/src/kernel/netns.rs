@@ -71,12 +71,20 @@ impl NetNs {
     /// # Ok::<(), linkspan_netns::Error>(())
     /// ```
     pub fn here() -> Result<Self, Error> {
+        let here = Self::look_here()?;
+        // Going where one is moves nothing, and tells who may not: his socket would tell him too late.
+        if visit::move_to(here.as_fd()).is_err() {
+            drop(here.take_route());
+        }
+        Ok(here)
+    }
+
+    fn look_here() -> Result<Self, Error> {
         let (cookie, route) = look_around()?;
-        // The socket knows its namespace, and without a way through `/proc`. Whom the kernel refuses that may not change
-        // anything with it either.
+        // The socket knows its namespace, and without a way through `/proc`.
         let known = route.as_ref().and_then(|route| route.netns().ok());
-        let route = Mutex::new(route.filter(|_| known.is_some()));
-        Ok(Self { fd: known.map_or_else(open_own, Ok)?, cookie, place: None, route })
+        let fd = known.map_or_else(open_own, Ok)?;
+        Ok(Self { fd, cookie, place: None, route: Mutex::new(route) })
     }
 
     /// Opens the namespace at `path`: a pin, or a link below `/proc`.
@@ -185,7 +193,7 @@ impl NetNs {
     /// Moves the calling thread into a namespace that is made.
     pub(super) fn make_here() -> Result<Self, Error> {
         visit::leave_network()?;
-        Self::here()
+        Self::look_here()
     }
 
     /// Makes a namespace and pins it at `path`, as `ip netns add` does: see [`pin`](Self::pin).
@@ -312,8 +320,8 @@ impl NetNs {
     }
 
     /// Hands out the routing socket that was opened in the namespace when it was made or opened, so that nobody
-    /// needs to go there for one. There is one, for whoever comes first; none for a namespace that was opened by
-    /// a thread in it.
+    /// needs to go there for one. There is one, for whoever comes first; none for a namespace that was
+    /// [found](Self::open) by a thread in it, nor for whoever may not enter where he [is](Self::here).
     #[must_use]
     pub fn take_route(&self) -> Option<Socket> {
         self.route.lock().unwrap_or_else(PoisonError::into_inner).take()

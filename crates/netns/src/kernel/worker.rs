@@ -1,6 +1,7 @@
 //! A thread that is kept.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -11,6 +12,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A thread that does one job after the other until it is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
+    process: u32,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -33,7 +35,7 @@ impl Worker {
             .name(name.to_owned())
             .spawn(move || queue.into_iter().for_each(|job| job()))
             .map_err(|source| Error::Thread { source })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { process: process::id(), jobs: Some(jobs), thread: Some(thread) })
     }
 
     pub(super) fn run<T: Send + 'static>(
@@ -64,10 +66,10 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // The queue ends with its sender, and the thread with the queue. Whoever asks for a job borrows the
-        // worker until it is done, so this never runs within a job.
+        // The queue ends with its sender, and the thread with the queue. No job has the worker, so this never runs
+        // within one. The thread is one of the process that started it, and not of a child that was forked.
         self.jobs.take();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take().filter(|_| self.process == process::id()) {
             let _ = thread.join();
         }
     }
