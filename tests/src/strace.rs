@@ -111,10 +111,17 @@ fn tracing(world: &World, trace: &str, options: &[&str], line: &str) -> Command 
 pub(crate) fn itself_broken(fault: Fault, test: &str, variable: &str) -> Command {
     let mut strace = Command::new("strace");
     let (inject, trace) = (format!("inject={fault}"), format!("trace={}", fault.call));
-    strace.args(["-f", "-q", "-o", "/dev/null", "-e", &inject, "-e", &trace]);
+    strace.args(["-f", "-q", "-o", TRACE, "-e", &inject, "-e", &trace]);
     strace.arg(env::current_exe().unwrap()).args([test, "--exact", "--test-threads=1"]);
     strace.env(variable, "1");
     strace
+}
+
+/// Whether that program reached its fault.
+pub(crate) fn was_broken() -> bool {
+    let trace = fs::read_to_string(TRACE).unwrap();
+    fs::remove_file(TRACE).unwrap();
+    trace.contains("(INJECTED)") || trace.contains("+++ killed by SIGKILL")
 }
 
 /// A command that stands still in the midst of its work.

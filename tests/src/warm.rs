@@ -4,7 +4,7 @@ use crate::length::length;
 use crate::private::{in_private, in_private_with};
 use crate::program::{run, tool};
 use crate::snapshot::Snapshot;
-use crate::strace::{Effect, Fault, itself_broken};
+use crate::strace::{Effect, Fault, itself_broken, was_broken};
 use crate::traffic::{reaches, serve};
 use crate::world::{Case, Family, World, container, with_each_firewall};
 use linkspan::{Container, DefinedNetwork, Endpoint, Error, Host, NetNs, Publish};
@@ -210,6 +210,7 @@ fn whoever_is_killed_while_it_makes_ahead_or_hands_out_leaves_nothing_after_gc()
                 for nth in (2..).step_by(length(stride, 1)) {
                     let fault = Fault { call, effect: Effect::Killed, nth, lasting: false };
                     let ran = run(&mut itself_broken(fault, TEST, KILLED));
+                    assert_eq!(ran.code().is_none(), was_broken(), "{fault}: {ran}");
                     assert!(matches!(ran.code(), Some(0) | None), "{fault}: {ran}");
                     collect(&world, &before, fault);
                     if ran.code().is_some() {
