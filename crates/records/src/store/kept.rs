@@ -9,6 +9,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::FileStat;
 
 use super::folder::Folder;
+use super::lock::linked;
 use super::record::last;
 use crate::document::{self, Document, Fault};
 use crate::{Error, FileName};
@@ -19,7 +20,7 @@ const MANY: usize = 64;
 /// What the documents of a folder said when they were last read.
 ///
 /// One that is still the same file, and was not written to, is not read again: one look at its name says so. The file is
-/// kept open, so no other can be taken for it.
+/// kept open, so no other can be taken for it, until another is read and this one is found removed.
 ///
 /// ```
 /// use linkspan_records::{Document, Durability, Folder};
@@ -51,7 +52,7 @@ struct Reading<T> {
     stamp: Stamp,
     value: T,
     /// As long as it is open, no other file has its number.
-    _file: File,
+    file: File,
 }
 
 /// What a look at a name tells of the file.
@@ -133,10 +134,12 @@ impl<T: Document + Clone> Kept<T> {
         // A line that is being written, or was not written to its end, is cut off by the next writer, who may write
         // another that is as long.
         if stamp.size == bytes.len() as u64 && bytes.ends_with(b"\n") {
+            // Names that come mostly follow on names that went.
+            readings.retain(|_, reading| linked(&reading.file).is_ok_and(|linked| linked));
             if readings.len() >= MANY {
                 readings.clear();
             }
-            readings.insert(name.clone(), Reading { stamp, value: read.clone(), _file: file });
+            readings.insert(name.clone(), Reading { stamp, value: read.clone(), file });
         }
         Ok(Some(read))
     }
@@ -208,6 +211,19 @@ mod tests {
             let Taken::Here(mut record) = folder.take_record(&name).unwrap() else { unreachable!() };
             record.append(Said { what: 9 }).unwrap();
             assert_eq!(kept.peek_record(&name).unwrap(), Some(Said { what: 9 }));
+        });
+    }
+
+    #[test]
+    fn a_file_that_was_removed_is_not_kept_open_for_long() {
+        check("kept-removed", |folder, kept| {
+            for what in 0..9 {
+                let name = format!("n{what}").parse().unwrap();
+                folder.write(&name, &Said { what }, Durability::Memory).unwrap();
+                assert_eq!(kept.read(&name).unwrap(), Some(Said { what }));
+                assert_eq!(kept.readings.lock().unwrap().len(), 1);
+                assert!(folder.remove(&name).unwrap());
+            }
         });
     }
 

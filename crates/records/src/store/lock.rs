@@ -53,7 +53,7 @@ impl Drop for Lock {
 }
 
 /// The files of locks that nobody holds, open for who locks them next. One that was removed meanwhile is found to be so
-/// once it is locked.
+/// once it is locked, or when another name is locked for the first time.
 #[derive(Debug, Default)]
 pub(crate) struct Idles(Mutex<BTreeMap<String, Idle>>);
 
@@ -64,14 +64,19 @@ impl Idles {
     fn keep(&self, name: &str, idle: Idle) {
         let mut idles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idles.len() >= Self::MANY {
-            // Some may be of names that are no more.
             idles.clear();
         }
         idles.insert(name.to_owned(), idle);
     }
 
     fn take(&self, name: &str) -> Option<Idle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+        let mut idles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = idles.remove(name);
+        if idle.is_none() {
+            // Names that come mostly follow on names that went.
+            idles.retain(|_, Idle(held)| linked(held).is_ok_and(|linked| linked));
+        }
+        idle
     }
 }
 
@@ -244,5 +249,18 @@ mod tests {
         drop(childs);
         std::fs::remove_dir_all(&path).unwrap();
         assert!(next.is_some());
+    }
+
+    #[test]
+    fn the_file_of_a_lock_that_another_removed_is_not_kept_open_for_long() {
+        let path = std::env::temp_dir().join(format!("linkspan-records-idle-{}", std::process::id()));
+        let folder = Folder::open(&path).unwrap();
+        for number in 0..9 {
+            let name = format!("n{number}").parse().unwrap();
+            drop(folder.lock(&name, Access::Exclusive).unwrap());
+            assert_eq!(folder.idle().0.lock().unwrap().len(), 1);
+            std::fs::remove_file(path.join(lock_file(&name))).unwrap();
+        }
+        std::fs::remove_dir_all(&path).unwrap();
     }
 }
