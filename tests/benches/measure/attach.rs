@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::contest::interleave;
 use crate::floor::Floor;
 use crate::hosts::{Linkspan, Raw};
+use crate::other::Other;
 use crate::report;
 use crate::world::{Trouble, World};
 
@@ -27,24 +28,26 @@ pub(crate) fn measure() -> Result<(), Trouble> {
         number.set(number.get() + 1);
         floor.attach(number.get())
     };
-    let [attach, detach] = interleave(
-        200,
-        vec![
-            floor.comes_and_goes("floor", attach, |floor| floor.detach(NUMBER)),
-            fast.comes_and_goes("floor, fast detach", attach_another, |floor| {
-                floor.detach_fast(number.get())
-            }),
-            linkspan.comes_and_goes(&wanted),
-            ending.comes_and_ends(&ends),
-            apart.comes_after_its_namespace(&afterwards),
-        ],
-    )?;
-    let [floor, fast, linkspan, ending, apart] = &attach[..] else { return Err("five took turns".into()) };
-    report::operation("attach", 0, [floor, linkspan]);
+    let mut other = Other::start()?;
+    let mut contestants = vec![
+        floor.comes_and_goes("floor", attach, |floor| floor.detach(NUMBER)),
+        fast.comes_and_goes("floor, fast detach", attach_another, |floor| floor.detach_fast(number.get())),
+        linkspan.comes_and_goes(&wanted),
+        ending.comes_and_ends(&ends),
+        apart.comes_after_its_namespace(&afterwards),
+    ];
+    contestants.extend(other.as_mut().map(Other::comes_and_goes));
+    let [attach, detach] = interleave(200, contestants)?;
+    let [floor, fast, linkspan, ending, apart, other @ ..] = &attach[..] else {
+        return Err("five took turns".into());
+    };
+    report::operation("attach", 0, [floor, linkspan].into_iter().chain(other));
     report::operation("attach, to be ended", 0, [fast, ending]);
     report::operation("attach, in two calls", 0, [floor, apart]);
-    let [floor, fast, linkspan, ending, _] = &detach[..] else { return Err("five took turns".into()) };
-    report::operation("detach", 0, [floor, linkspan]);
+    let [floor, fast, linkspan, ending, _, other @ ..] = &detach[..] else {
+        return Err("five took turns".into());
+    };
+    report::operation("detach", 0, [floor, linkspan].into_iter().chain(other));
     report::operation("detach and end", 0, [fast, ending]);
     report::fact("the floor waits until the links are removed; fast, it leaves that to the kernel");
     report::fact("linkspan makes the namespace with the container, or, in two calls, before it");

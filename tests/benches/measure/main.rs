@@ -14,6 +14,7 @@ mod floor;
 mod hosts;
 mod iptables;
 mod leases;
+mod other;
 mod parallel;
 mod peers;
 mod pooled;
