@@ -11,7 +11,7 @@ use crate::Error;
 /// A thread that makes namespaces, one after the other, and stands in one that is there in between.
 ///
 /// It is kept, so a namespace costs no thread; and whoever has it made does something else meanwhile, for which the
-/// kernel's half a millisecond is long.
+/// kernel's half a millisecond is long. It begins on another processor than the caller's where it may run on several.
 ///
 /// ```
 /// use linkspan_netns::{Maker, NetNs};
@@ -58,7 +58,7 @@ impl Maker {
     ///
     /// [`Error::Ended`] where the thread is gone.
     pub fn begin(&self) -> Result<Making, Error> {
-        let making = self.worker.begin(NetNs::make_here)?;
+        let making = self.worker.begin_aside(NetNs::make_here)?;
         self.go_home()?;
         Ok(Making(making))
     }

@@ -3,7 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::unistd::{Pid, gettid};
 
 use crate::Error;
 
@@ -15,6 +20,8 @@ pub(super) struct Worker {
     process: u32,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// Its number, for one at a time who says where it runs.
+    seat: Mutex<Option<Pid>>,
 }
 
 /// What a job comes to.
@@ -35,7 +42,8 @@ impl Worker {
             .name(name.to_owned())
             .spawn(move || queue.into_iter().for_each(|job| job()))
             .map_err(|source| Error::Thread { source })?;
-        Ok(Self { process: process::id(), jobs: Some(jobs), thread: Some(thread) })
+        let seat = Mutex::default();
+        Ok(Self { process: process::id(), jobs: Some(jobs), thread: Some(thread), seat })
     }
 
     pub(super) fn run<T: Send + 'static>(
@@ -59,9 +67,39 @@ impl Worker {
         Ok(Pending(result))
     }
 
+    /// Has a job begun on another processor than this one, where the thread may run on another: a scheduler that wakes
+    /// it beside who woke it has it wait until he waits. Where it goes on is the scheduler's again.
+    pub(super) fn begin_aside<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Pending<T>, Error> {
+        let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
+        let tid = seat.map_or_else(|| self.run(gettid), Ok)?;
+        *seat = Some(tid);
+        let wherever = unseat(tid);
+        let begun = self.begin(job);
+        // Where that is refused, as what came before may be by a sandbox, it stays where it is.
+        if let Ok(Some(processors)) = wherever {
+            let _ = sched_setaffinity(tid, &processors);
+        }
+        begun
+    }
+
     fn is_here(&self) -> bool {
         self.thread.as_ref().is_some_and(|worker| worker.thread().id() == thread::current().id())
     }
+}
+
+/// Takes the processor of the calling thread from those of another; says which those were, if others are left.
+fn unseat(tid: Pid) -> Result<Option<CpuSet>, Errno> {
+    let wherever = sched_getaffinity(tid)?;
+    let mut elsewhere = wherever;
+    elsewhere.unset(sched_getcpu()?)?;
+    let alone = elsewhere == CpuSet::new();
+    if !alone {
+        sched_setaffinity(tid, &elsewhere)?;
+    }
+    Ok((!alone).then_some(wherever))
 }
 
 impl Drop for Worker {

@@ -4,6 +4,7 @@
 
 mod identity;
 mod lab;
+mod maker;
 mod pin;
 mod place;
 mod run;
