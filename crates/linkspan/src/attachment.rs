@@ -73,7 +73,7 @@ impl Attachment {
 
     /// The rules that its published ports are.
     pub(crate) fn rules(&self) -> Result<Vec<rules::Publish>, rules::Error> {
-        self.published.iter().flat_map(Published::rules).collect()
+        rules_of(&self.published)
     }
 }
 
@@ -297,7 +297,6 @@ impl Document for AttachmentRecord {
 pub(crate) struct Asked<'a> {
     pub(crate) instance: rules::Instance,
     pub(crate) id: AttachmentId,
-    pub(crate) namespace: Namespace,
     pub(crate) wanted: &'a Container,
     pub(crate) networks: &'a [DefinedNetwork],
     /// Those of the host, in the order of the wishes; empty where none is needed.
@@ -305,13 +304,9 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The attachment that comes of it with these addresses, one for each subnet of each wish's network.
-    /// Links are as large as their bridge.
-    pub(crate) fn granted(
-        self,
-        addresses: Vec<Vec<IpAddr>>,
-        seen: &links::Seen,
-    ) -> Result<Attachment, Error> {
+    /// What comes of it with these addresses, one for each subnet of each wish's network. Links are as large as their
+    /// bridge.
+    pub(crate) fn granted(self, addresses: Vec<Vec<IpAddr>>, seen: &links::Seen) -> Result<Granted, Error> {
         let mut placed = Vec::new();
         for (wish, addresses) in self.wanted.endpoints().iter().zip(addresses) {
             let network = wish.network_among(self.networks)?;
@@ -324,9 +319,33 @@ impl Asked<'_> {
         let wishes = self.wanted.published().iter().enumerate();
         let published = wishes.map(|(i, wish)| published(wish, self.ports.get(i), &serving));
         let published = published.collect::<Result<_, _>>()?;
-        let Self { id, namespace, wanted, .. } = self;
-        Ok(Attachment { id, name: wanted.name().clone(), namespace, endpoints, published })
+        let Self { id, wanted, .. } = self;
+        Ok(Granted { id, name: wanted.name().clone(), endpoints, published })
     }
+}
+
+/// All of an attachment but its namespace, which may still be coming.
+pub(crate) struct Granted {
+    id: AttachmentId,
+    name: ContainerName,
+    endpoints: Vec<AttachedEndpoint>,
+    published: Vec<Published>,
+}
+
+impl Granted {
+    /// The rules that the published ports will be.
+    pub(crate) fn rules(&self) -> Result<Vec<rules::Publish>, rules::Error> {
+        rules_of(&self.published)
+    }
+
+    pub(crate) fn within(self, namespace: Namespace) -> Attachment {
+        let Self { id, name, endpoints, published } = self;
+        Attachment { id, name, namespace, endpoints, published }
+    }
+}
+
+fn rules_of(published: &[Published]) -> Result<Vec<rules::Publish>, rules::Error> {
+    published.iter().flat_map(Published::rules).collect()
 }
 
 /// What is decided about an endpoint.
@@ -500,7 +519,8 @@ mod tests {
         });
         let addresses = addresses.collect();
         let instance = rules::Instance::default();
-        Asked { instance, id, namespace, wanted, networks, ports }.granted(addresses, &seen(networks))
+        let granted = Asked { instance, id, wanted, networks, ports }.granted(addresses, &seen(networks))?;
+        Ok(granted.within(namespace))
     }
 
     fn on(networks: &[&str]) -> Container {

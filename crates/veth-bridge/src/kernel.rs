@@ -16,7 +16,7 @@ mod write;
 pub use apply::ApplyError;
 
 use crate::survey::Survey;
-use crate::{Error, Look, Plan, Seen, Snapshot};
+use crate::{Error, Look, Plan, Seen, Snapshot, Space};
 use home::{Home, Settings};
 use linkspan_netlink::{Family, Socket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -148,6 +148,14 @@ impl Inside {
     pub fn open_here() -> Result<Self, Error> {
         let route = Socket::open(Family::Route).map_err(Error::Open)?.within(LONGEST);
         Ok(Self { route, netns: home::own()?.into() })
+    }
+
+    /// Looks at just what a plan needs, as [`Links::observe`]: for who looks at the host while a namespace is made.
+    ///
+    /// # Errors
+    /// [`Error::Look`].
+    pub fn observe(&mut self) -> Result<Space, Error> {
+        observe::space(&mut self.route)
     }
 
     /// Reads all of the container's links, addresses and routes.

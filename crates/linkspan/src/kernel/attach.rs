@@ -1,6 +1,6 @@
 //! Attaching: claim, lease, look, plan, record, links, rules, confirm.
 
-use crate::attachment::{Asked, AttachmentRecord, needs_host_ports};
+use crate::attachment::{Asked, AttachmentRecord, Granted, needs_host_ports};
 use crate::claims::{Claim, Claims, Entry, HostPort};
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
@@ -11,13 +11,14 @@ use crate::reservation::kept_as;
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{self as ipam, LeaseBook, Lessee, Owner, Subnet, Wanted};
 use linkspan_nat_rules::{Change, Instance, Network};
-use linkspan_netns::{Cookie, NetNs};
+use linkspan_netns::NetNs;
 use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
 use linkspan_veth_bridge::{self as links, Seen};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::slice;
 
 /// How many leases make it worth counting the ports of a bridge, of which it can have 1023.
 const CROWD: usize = 1000;
@@ -64,13 +65,7 @@ impl Host {
             let (networks, rules) = (&held.networks[..], &held.rules[..]);
             // Leases that cannot be read are found out before there is anything to take back.
             let ports = self.ports_to_count(networks)?;
-            let attempt = Attempt { target, wanted, networks, rules, ports, plan, ahead };
-            // The ports of a bridge are counted once the dead have left it.
-            if let (Target::Coming(_), PortsToCount::None) = (target, ports) {
-                let bridges = self.look_at_bridges(&attempt)?;
-                ahead.borrow_mut().bridges = Some(bridges);
-            }
-            self.attach_once(&attempt)
+            self.attach_once(&Attempt { target, wanted, networks, rules, ports, plan, ahead })
         })
     }
 
@@ -124,8 +119,12 @@ impl Host {
 
     /// Claims all or nothing; what a dead container holds of it is released first.
     fn claim(&self, attempt: &Attempt<'_>) -> Result<Claimed, Error> {
+        self.insist(|| self.try_claim(attempt))
+    }
+
+    fn insist<T>(&self, claim: impl Fn() -> Result<Tried<T>, Error>) -> Result<T, Error> {
         loop {
-            match self.try_claim(attempt)? {
+            match claim()? {
                 Ok(claimed) => return Ok(claimed),
                 Err((_, holder)) if self.release_dead(holder)? => {}
                 Err((wish, holder)) => return Err(self.taken(&wish, holder)?),
@@ -135,15 +134,14 @@ impl Host {
 
     /// Claims under a record that is there first and locked, since a claim without one is free; or says what
     /// is held by whom.
-    fn try_claim(&self, attempt: &Attempt<'_>) -> Result<Result<Claimed, (Claim, AttachmentId)>, Error> {
+    fn try_claim(&self, attempt: &Attempt<'_>) -> Result<Tried<Claimed>, Error> {
         let Attempt { wanted, networks, .. } = attempt;
         let tried = self.try_ports(attempt);
-        let namespace = attempt.target.cookie()?;
         let mut ledger = self.run.claims();
         let mut claims = ledger.lock()?;
         let id = attempt.id().map_or_else(|| self.moment().map(AttachmentId::at), Ok)?;
         let ports = self.ports_for(attempt, claims.state())?;
-        let wishes = attempt.claims(namespace, &ports);
+        let wishes = attempt.claims(&ports);
         let freed = match self.conflicts(claims.state(), &wishes)? {
             Ok(freed) => freed,
             Err(held) => return Ok(Err(held)),
@@ -159,6 +157,27 @@ impl Host {
             Ok(()) => Ok(Ok((record, ports))),
             Err(refused) => Err(Error::from(refused).after(record.remove().map_err(Error::from))),
         }
+    }
+
+    /// The namespace; one that was coming is claimed now, before its place tells others of it.
+    fn arrive<'a>(&self, attempt: &Attempt<'a>, id: AttachmentId) -> Result<&'a NetNs, Error> {
+        if let Target::Coming(coming) = attempt.target {
+            let wish = Claim::Namespace(coming.made()?.cookie());
+            self.insist(|| self.try_claim_also(id, &wish))?;
+        }
+        attempt.target.netns()
+    }
+
+    fn try_claim_also(&self, id: AttachmentId, wish: &Claim) -> Result<Tried<()>, Error> {
+        let mut ledger = self.run.claims();
+        let mut claims = ledger.lock()?;
+        let freed = match self.conflicts(claims.state(), slice::from_ref(wish))? {
+            Ok(freed) => freed,
+            Err(held) => return Ok(Err(held)),
+        };
+        let claimed = Entry::Claimed(id, wish.clone());
+        claims.commit(&freed.into_iter().map(Entry::Freed).chain([claimed]).collect::<Vec<_>>())?;
+        Ok(Ok(()))
     }
 
     /// The record of an attach, which nobody else can take meanwhile. One that was begun ahead comes with its links;
@@ -194,11 +213,7 @@ impl Host {
     }
 
     /// Those without a record whose claims are in the way; or the first claim of one that has a record.
-    fn conflicts(
-        &self,
-        claims: &Claims,
-        wishes: &[Claim],
-    ) -> Result<Result<Vec<AttachmentId>, (Claim, AttachmentId)>, Error> {
+    fn conflicts(&self, claims: &Claims, wishes: &[Claim]) -> Result<Tried<Vec<AttachmentId>>, Error> {
         let mut freed = Vec::new();
         for wish in wishes {
             for holder in claims.holders(wish) {
@@ -250,16 +265,18 @@ impl Host {
             }
             leased => leased?,
         };
-        let netns = attempt.target.netns()?;
+        let outside = self.look_outside(attempt, id)?;
+        plan::recognise(self.instance(), attempt.networks, &outside)?;
+        let granted = attempt.asked(self.instance(), id, ports).granted(addresses, &outside)?;
+        let rules = attempt.rules(&granted)?;
+        let netns = self.arrive(attempt, id)?;
         let mut inside = attempt.inside(netns)?;
-        let seen = self.look(attempt, id, &mut inside)?;
-        plan::recognise(self.instance(), attempt.networks, &seen)?;
-        let attachment = attempt.asked(self.instance(), id, netns, ports).granted(addresses, &seen)?;
+        let seen = Seen { container: Some(inside.observe()?), ..outside };
+        let attachment = granted.within(namespace(netns));
         let links = plan::attach(&attachment, &seen)?;
         if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
             return Err(Error::Stale);
         }
-        let rules = attempt.rules(&attachment)?;
         record.append(AttachmentRecord { attachment: Some(attachment.clone()), ..record.value().clone() })?;
         self.links(|door| door.apply(&links, Some(&mut inside)).map_err(Error::from))?;
         self.change_rules(&rules)?;
@@ -333,17 +350,17 @@ impl Host {
         id: AttachmentId,
         inside: &mut Inside,
     ) -> Result<Seen, Error> {
-        let ends = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
-        let ends = ends.fold(links::Look::default(), links::Look::and).without_addresses();
-        let bridges = attempt.ahead.borrow_mut().bridges.take();
-        let look = if bridges.is_some() { ends } else { attempt.and_bridges(ends) };
-        let mut seen = self.links(|door| door.observe(&look, Some(inside)))?;
-        seen.host.links.extend(bridges.into_iter().flat_map(|seen| seen.host.links));
-        Ok(seen)
+        Ok(Seen { container: Some(inside.observe()?), ..self.look_outside(attempt, id)? })
     }
 
-    fn look_at_bridges(&self, attempt: &Attempt<'_>) -> Result<Seen, Error> {
-        let look = attempt.and_bridges(links::Look::default().without_addresses());
+    fn look_outside(&self, attempt: &Attempt<'_>, id: AttachmentId) -> Result<Seen, Error> {
+        let ends = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
+        let bridges = attempt.networks.iter().map(|network| network.link);
+        let look = ends.chain(bridges).fold(links::Look::default(), links::Look::and).without_addresses();
+        let look = match attempt.ports {
+            PortsToCount::All => look.counting_ports(),
+            PortsToCount::None => look,
+        };
         Ok(self.links(|door| door.observe(&look, None))?)
     }
 
@@ -380,7 +397,7 @@ impl Host {
             plans.push(NetworkPlan { network: network.clone(), rules: RulesPlan::None, links });
         }
         plans.retain(|plan| !plan.is_empty());
-        let ports = self.look_for_ports(&attempt, netns)?;
+        let ports = self.look_for_ports(&attempt)?;
         let wanted_name = wanted.name();
         let addresses = attempt.addresses(|network, subnet, wanted| {
             let (owner, name) = (owner(id), kept_as(wanted_name));
@@ -391,7 +408,8 @@ impl Host {
             let found = leases.find_or_reclaim(subnet, lessee, wanted, &mut |owner| self.owner_lives(owner));
             found.map_err(|refused| by_name(refused.into()))
         })?;
-        let attachment = attempt.asked(self.instance(), id, netns, &ports).granted(addresses, &seen)?;
+        let granted = attempt.asked(self.instance(), id, &ports).granted(addresses, &seen)?;
+        let attachment = granted.within(namespace(netns));
         let links = plan::attach(&attachment, &seen)?;
         let change = change.publish_all(attachment.rules()?);
         let rules = self.rules.plan(self.netns.as_fd(), &change, || self.wanted_rules())?;
@@ -399,12 +417,12 @@ impl Host {
     }
 
     /// The ports that would be claimed at this moment.
-    fn look_for_ports(&self, attempt: &Attempt<'_>, netns: &NetNs) -> Result<Vec<HostPort>, Error> {
+    fn look_for_ports(&self, attempt: &Attempt<'_>) -> Result<Vec<HostPort>, Error> {
         let tried = self.try_ports(attempt);
         let mut ledger = self.run.claims();
         let claims = ledger.lock()?;
         let ports = self.ports_for(attempt, claims.state())?;
-        for wish in attempt.claims(netns.cookie(), &ports) {
+        for wish in attempt.claims(&ports) {
             for holder in claims.state().holders(&wish) {
                 if self.is_alive(holder)? {
                     return Err(self.taken(&wish, holder)?);
@@ -418,6 +436,9 @@ impl Host {
 /// A record that is locked, and the ports of the host that were claimed under it.
 type Claimed = (Record<AttachmentRecord>, Vec<HostPort>);
 
+/// What came of a claim, or which of its wishes is held by whom.
+type Tried<T> = Result<T, (Claim, AttachmentId)>;
+
 /// Of which bridges it is asked how many ports they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PortsToCount {
@@ -425,13 +446,11 @@ pub(crate) enum PortsToCount {
     All,
 }
 
-/// What of an attach is done when it begins: the record with its links, the door to the container, the look at the
-/// bridges.
+/// What of an attach is done when it begins: the record with its links, the door to the container.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     pub(crate) record: Option<Record<AttachmentRecord>>,
     pub(crate) inside: Option<Inside>,
-    pub(crate) bridges: Option<Seen>,
 }
 
 /// One attach under way.
@@ -462,23 +481,20 @@ impl<'a> Attempt<'a> {
         self.ahead.borrow_mut().inside.take().map_or_else(|| inside(netns), Ok)
     }
 
-    fn and_bridges(&self, look: links::Look) -> links::Look {
-        let look = self.networks.iter().map(|network| network.link).fold(look, links::Look::and);
-        match self.ports {
-            PortsToCount::All => look.counting_ports(),
-            PortsToCount::None => look,
-        }
-    }
-
     /// The rules of the ports, and those of the networks wherever someone took them.
-    fn rules(&self, attachment: &Attachment) -> Result<Change, Error> {
-        let ports = Change::new().publish_all(attachment.rules()?);
+    fn rules(&self, granted: &Granted) -> Result<Change, Error> {
+        let ports = Change::new().publish_all(granted.rules()?);
         Ok(self.rules.iter().cloned().fold(ports, Change::add_network))
     }
 
-    fn claims(&self, namespace: Cookie, ports: &[HostPort]) -> Vec<Claim> {
-        let own = [Claim::Name(self.wanted.name().clone()), Claim::Namespace(namespace)];
-        own.into_iter().chain(ports.iter().copied().map(Claim::Port)).collect()
+    /// What is claimed before anything is changed; a namespace that is coming is claimed when it is there.
+    fn claims(&self, ports: &[HostPort]) -> Vec<Claim> {
+        let namespace = match self.target {
+            Target::There(netns) => Some(Claim::Namespace(netns.cookie())),
+            Target::Coming(_) => None,
+        };
+        let own = [Claim::Name(self.wanted.name().clone())].into_iter().chain(namespace);
+        own.chain(ports.iter().copied().map(Claim::Port)).collect()
     }
 
     fn needs_host_ports(&self) -> Result<bool, Error> {
@@ -486,15 +502,8 @@ impl<'a> Attempt<'a> {
         Ok(needs_host_ports(&networks.collect::<Result<Vec<_>, _>>()?))
     }
 
-    pub(crate) fn asked(
-        &self,
-        instance: Instance,
-        id: AttachmentId,
-        netns: &NetNs,
-        ports: &'a [HostPort],
-    ) -> Asked<'a> {
-        let namespace = Namespace { cookie: netns.cookie(), place: netns.place().cloned() };
-        Asked { instance, id, namespace, wanted: self.wanted, networks: self.networks, ports }
+    pub(crate) fn asked(&self, instance: Instance, id: AttachmentId, ports: &'a [HostPort]) -> Asked<'a> {
+        Asked { instance, id, wanted: self.wanted, networks: self.networks, ports }
     }
 
     /// An address of each subnet of each network, in the order of the wishes, had by `get`.
@@ -534,6 +543,11 @@ fn inside(netns: &NetNs) -> Result<Inside, links::Error> {
         Some(route) => Inside::with(netns.as_fd(), route),
         None => Inside::open(netns.as_fd()),
     }
+}
+
+/// What is on record of a namespace.
+pub(crate) fn namespace(netns: &NetNs) -> Namespace {
+    Namespace { cookie: netns.cookie(), place: netns.place().cloned() }
 }
 
 /// The owner that the leases of an attachment name.

@@ -3,7 +3,7 @@
 use crate::kernel::ending::end;
 use crate::kernel::host::Host;
 use crate::{Attachment, Container, Error};
-use linkspan_netns::{Cookie, Maker, Making, NetNs};
+use linkspan_netns::{Maker, Making, NetNs};
 use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::sync::PoisonError;
@@ -16,14 +16,6 @@ pub(crate) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Which one it is; one that is coming is waited for until it is made.
-    pub(crate) fn cookie(self) -> Result<Cookie, Error> {
-        match self {
-            Self::There(netns) => Ok(netns.cookie()),
-            Self::Coming(coming) => coming.made().map(NetNs::cookie),
-        }
-    }
-
     /// The namespace; one that is coming is waited for until it has its place.
     pub(crate) fn netns(self) -> Result<&'a NetNs, Error> {
         match self {
@@ -49,7 +41,8 @@ impl<'a> Coming<'a> {
         Ok(Self { pin, maker, making, made: OnceCell::new(), pinned: OnceCell::new() })
     }
 
-    fn made(&self) -> Result<&NetNs, Error> {
+    /// The namespace, which is waited for, and which has no place yet.
+    pub(crate) fn made(&self) -> Result<&NetNs, Error> {
         if let Some(netns) = self.made.get() {
             return Ok(netns);
         }

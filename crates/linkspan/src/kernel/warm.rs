@@ -1,7 +1,7 @@
 //! Making namespaces and their links ahead, handing them out, and taking back what dead processes made.
 
 use crate::attachment::AttachmentRecord;
-use crate::kernel::attach::{Ahead, Attempt, PortsToCount};
+use crate::kernel::attach::{Ahead, Attempt, PortsToCount, namespace};
 use crate::kernel::home::file;
 use crate::kernel::host::Host;
 use crate::kernel::target::Target;
@@ -141,7 +141,7 @@ impl Host {
         let attempt = Attempt { target, wanted, networks, rules, ports, plan: None, ahead };
         let mut record = self.run.warm.create_record(&file(id), draft)?;
         match self.lay_ahead(&attempt, netns, &mut record) {
-            Ok(inside) => Ok(Ahead { record: Some(record), inside: Some(inside), bridges: None }),
+            Ok(inside) => Ok(Ahead { record: Some(record), inside: Some(inside) }),
             Err(refused) => Err(refused.after(self.take_back(record))),
         }
     }
@@ -157,7 +157,8 @@ impl Host {
         let seen = self.look(attempt, id, &mut inside)?;
         plan::recognise(self.instance(), attempt.networks, &seen)?;
         let none = attempt.wanted.endpoints().iter().map(|_| Vec::new()).collect();
-        let attachment = attempt.asked(self.instance(), id, netns, &[]).granted(none, &seen)?.unrouted();
+        let granted = attempt.asked(self.instance(), id, &[]).granted(none, &seen)?;
+        let attachment = granted.within(namespace(netns)).unrouted();
         let links = plan::attach(&attachment, &seen)?;
         record.append(AttachmentRecord { attachment: Some(attachment), ..record.value().clone() })?;
         self.links(|door| door.apply(&links, Some(&mut inside)).map_err(Error::from))?;

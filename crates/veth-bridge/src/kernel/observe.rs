@@ -17,7 +17,7 @@ pub(super) fn seen(links: &mut Links, look: &Look, container: Option<&mut Inside
     };
     Ok(Seen {
         host: Space { links: looked_at(&mut links.route, look)?, default_routes: BTreeSet::new() },
-        container: container.map(|inside| space(&mut inside.route)).transpose()?,
+        container: container.map(Inside::observe).transpose()?,
         forwarding,
         bridge_netfilter,
     })
@@ -77,7 +77,7 @@ fn name_of(socket: &mut Socket, names: &mut Names, index: IfIndex) -> Result<Opt
 }
 
 /// All links of a container's namespace. One where nothing but a switched-off `lo` is has no address or route.
-fn space(socket: &mut Socket) -> Result<Space, Error> {
+pub(super) fn space(socket: &mut Socket) -> Result<Space, Error> {
     let told = list_links(socket)?;
     if told.iter().all(|told| told.name == "lo" && !told.link.up) {
         let links = told.into_iter().map(|told| (told.name, told.link)).collect();
