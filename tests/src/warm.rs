@@ -130,6 +130,20 @@ fn what_is_refused_before_it_is_touched_waits_on() {
 }
 
 #[test]
+fn a_pair_that_someone_deleted_meanwhile_is_made_again() {
+    in_private(|| {
+        let world = World::new(Case::USUAL);
+        let network = world.network(1);
+        world.host.warm(&[Endpoint::of(&network)], 1).unwrap();
+        host_ends().iter().for_each(|end| drop(tool(&format!("ip link delete {end}"))));
+        let (netns, _attachment) = world.host.attach_warm(&wanted("web", &network, 8080)).unwrap();
+        assert_eq!(host_ends().len(), 1);
+        serve(&netns, 80);
+        reaches(world.remote(), (world.host_address(Family::V4), 8080).into());
+    });
+}
+
+#[test]
 fn a_network_that_is_made_again_takes_what_was_made_ahead() {
     in_private(|| {
         let world = World::new(Case::USUAL);

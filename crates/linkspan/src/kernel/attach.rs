@@ -11,10 +11,11 @@ use crate::reservation::kept_as;
 use crate::{Attachment, AttachmentId, Container, ContainerName, DefinedNetwork, Error, Namespace};
 use linkspan_ipam::{self as ipam, LeaseBook, Lessee, Owner, Subnet, Wanted};
 use linkspan_nat_rules::{Change, Instance, Network};
+use linkspan_net_types::IfName;
 use linkspan_netns::NetNs;
 use linkspan_records::Record;
 use linkspan_veth_bridge::kernel::Inside;
-use linkspan_veth_bridge::{self as links, Seen};
+use linkspan_veth_bridge::{self as links, Seen, Space};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -271,7 +272,7 @@ impl Host {
         let rules = attempt.rules(&granted)?;
         let netns = self.arrive(attempt, id)?;
         let mut inside = attempt.inside(netns)?;
-        let seen = Seen { container: Some(inside.observe()?), ..outside };
+        let seen = Seen { container: Some(attempt.look_inside(&mut inside, &outside, id)?), ..outside };
         let attachment = granted.within(namespace(netns));
         let links = plan::attach(&attachment, &seen)?;
         if attempt.plan.is_some_and(|plan| plan.attachment != attachment || plan.links != links) {
@@ -350,11 +351,12 @@ impl Host {
         id: AttachmentId,
         inside: &mut Inside,
     ) -> Result<Seen, Error> {
-        Ok(Seen { container: Some(inside.observe()?), ..self.look_outside(attempt, id)? })
+        let outside = self.look_outside(attempt, id)?;
+        Ok(Seen { container: Some(attempt.look_inside(inside, &outside, id)?), ..outside })
     }
 
     fn look_outside(&self, attempt: &Attempt<'_>, id: AttachmentId) -> Result<Seen, Error> {
-        let ends = (0..attempt.wanted.endpoints().len()).map(|place| id.host_end(place));
+        let ends = attempt.host_ends(id);
         let bridges = attempt.networks.iter().map(|network| network.link);
         let look = ends.chain(bridges).fold(links::Look::default(), links::Look::and).without_addresses();
         let look = match attempt.ports {
@@ -446,11 +448,13 @@ pub(crate) enum PortsToCount {
     All,
 }
 
-/// What of an attach is done when it begins: the record with its links, the door to the container.
+/// What of an attach is done when it begins: the record with its links, the door to the container, the look at what is
+/// there.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     pub(crate) record: Option<Record<AttachmentRecord>>,
     pub(crate) inside: Option<Inside>,
+    pub(crate) seen: Option<Space>,
 }
 
 /// One attach under way.
@@ -479,6 +483,22 @@ impl<'a> Attempt<'a> {
     /// The door to the container.
     pub(crate) fn inside(&self, netns: &NetNs) -> Result<Inside, links::Error> {
         self.ahead.borrow_mut().inside.take().map_or_else(|| inside(netns), Ok)
+    }
+
+    fn host_ends(&self, id: AttachmentId) -> impl Iterator<Item = IfName> {
+        (0..self.wanted.endpoints().len()).map(move |place| id.host_end(place))
+    }
+
+    /// Looks into the container; where that was done ahead, nobody has come there since but by its host ends.
+    fn look_inside(
+        &self,
+        inside: &mut Inside,
+        outside: &Seen,
+        id: AttachmentId,
+    ) -> Result<Space, links::Error> {
+        let is_there = |end: IfName| outside.host.links.contains_key(end.as_str());
+        let seen = self.ahead.borrow_mut().seen.take().filter(|_| self.host_ends(id).all(is_there));
+        seen.map_or_else(|| inside.observe(), Ok)
     }
 
     /// The rules of the ports, and those of the networks wherever someone took them.

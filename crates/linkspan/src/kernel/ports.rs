@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Host {
         let is_free = |port: &HostPort| {
             claims.is_free(&Claim::Port(*port))
                 && own.overlapping(*port).next().is_none()
-                && self.at_home(|| try_port(port)).is_ok_and(|tried| tried.is_ok())
+                && self.at_home(|| try_port(port, None)).is_ok_and(|tried| tried.is_ok())
         };
         let free = search.candidates(wish).map(|port| of(wish, port)).find(is_free);
         free.ok_or(Error::NoFreePort { protocol: wish.protocol() })
@@ -66,7 +66,16 @@ impl Host {
     pub(crate) fn try_asked_ports(&self, wanted: &Container) -> Result<(), Error> {
         let asked = |wish: &Publish| wish.host_port().map(|port| of(wish, port));
         let asked: Vec<_> = wanted.published().iter().filter_map(asked).collect();
-        if asked.is_empty() { Ok(()) } else { self.at_home(|| asked.iter().try_for_each(try_patiently))? }
+        let Some((first, others)) = asked.split_first() else { return Ok(()) };
+        // It knows where the thread is, and sooner than `/proc` does.
+        let socket = open(first.protocol, first_family(first)).ok();
+        let here = socket.as_ref().map_or_else(|| Ok(self.netns.is_here()), |open| self.netns.holds(open))?;
+        if here {
+            try_patiently(first, socket)?;
+            others.iter().try_for_each(|port| try_patiently(port, None))
+        } else {
+            self.netns.run(|| asked.iter().try_for_each(|port| try_patiently(port, None)))?
+        }
     }
 
     /// Works in the host's namespace: here where the calling thread is in it, else on a thread that ends there.
@@ -98,24 +107,37 @@ impl Search {
 
 /// Tries again what is in use: a child of this process that is between fork and exec has a copy of the socket
 /// of an earlier trial for a moment.
-fn try_patiently(port: &HostPort) -> Result<(), Error> {
+fn try_patiently(port: &HostPort, mut socket: Option<OwnedFd>) -> Result<(), Error> {
     for pause in PAUSES {
-        match try_port(port) {
+        match try_port(port, socket.take()) {
             Err(Error::PortBusy { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => sleep(pause),
             tried => return tried,
         }
     }
-    try_port(port)
+    try_port(port, None)
 }
 
-fn try_port(&HostPort { protocol, port, address }: &HostPort) -> Result<(), Error> {
+/// Of which family the first socket is that tries a port.
+fn first_family(port: &HostPort) -> AddressFamily {
+    family_of(port.address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()))
+}
+
+const fn family_of(address: IpAddr) -> AddressFamily {
+    if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}
+
+/// Tries it, at first with this socket of its protocol and [first family](first_family), where there is one.
+fn try_port(
+    &HostPort { protocol, port, address }: &HostPort,
+    mut socket: Option<OwnedFd>,
+) -> Result<(), Error> {
     // One socket can stand for both families, which is half the work for a range of thousands; where it cannot
     // be bound, those of one family each say which address is the busy one.
-    if address.is_none() && bind(protocol, Families::Both, everywhere(port)).is_ok() {
+    if address.is_none() && bind(socket.take(), protocol, Families::Both, everywhere(port)).is_ok() {
         return Ok(());
     }
     addresses(address).into_iter().try_for_each(|address| {
-        bind(protocol, Families::One, SocketAddr::new(address, port.get()))
+        bind(socket.take(), protocol, Families::One, SocketAddr::new(address, port.get()))
             .map_err(|source| Error::PortBusy { address, port, protocol, source })
     })
 }
@@ -142,15 +164,20 @@ fn addresses(address: Option<IpAddr>) -> Vec<IpAddr> {
     address.map_or_else(|| vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], |a| vec![a])
 }
 
+fn open(protocol: Protocol, family: AddressFamily) -> nix::Result<OwnedFd> {
+    let kind = if protocol == Protocol::Udp { SockType::Datagram } else { SockType::Stream };
+    socket(family, kind, SockFlag::SOCK_CLOEXEC, None)
+}
+
 /// Binds without listening: a connection that comes in this moment is refused, not accepted and then reset.
-fn bind(protocol: Protocol, families: Families, address: SocketAddr) -> io::Result<()> {
-    let (kind, is_tcp) = match protocol {
-        Protocol::Udp => (SockType::Datagram, false),
-        _ => (SockType::Stream, true),
-    };
+fn bind(
+    socket: Option<OwnedFd>,
+    protocol: Protocol,
+    families: Families,
+    address: SocketAddr,
+) -> io::Result<()> {
     let may_lack = families == Families::One && address.ip().is_unspecified();
-    let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    let socket = match socket(family, kind, SockFlag::SOCK_CLOEXEC, None) {
+    let socket = match socket.map_or_else(|| open(protocol, family_of(address.ip())), Ok) {
         // A kernel without IPv6 has no IPv6 port that anyone could have.
         Err(Errno::EAFNOSUPPORT) if may_lack => {
             return Ok(());
@@ -158,7 +185,7 @@ fn bind(protocol: Protocol, families: Families, address: SocketAddr) -> io::Resu
         socket => socket?,
     };
     // Connections that ended a moment ago do not keep a port from its next owner.
-    setsockopt(&socket, sockopt::ReuseAddr, &is_tcp)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &(protocol != Protocol::Udp))?;
     if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &(families == Families::One))?;
     }
@@ -204,7 +231,7 @@ mod tests {
         let held = [tcp.as_ref().map(TcpListener::local_addr), udp.as_ref().map(UdpSocket::local_addr)];
         let held = held.into_iter().flatten().next().unwrap().unwrap();
         let port = HostPort { protocol, port: Port::new(held.port()).unwrap(), address: None };
-        match try_port(&port) {
+        match try_port(&port, None) {
             Err(Error::PortBusy { address, .. }) => assert_eq!(address.to_string(), busy, "{holder}"),
             tried => panic!("{holder}: {tried:?}"),
         }

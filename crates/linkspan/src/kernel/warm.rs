@@ -11,6 +11,7 @@ use crate::warm::{Fit, Shelf};
 use crate::{Attachment, AttachmentId, Container, Endpoint, Error};
 use linkspan_netns::NetNs;
 use linkspan_records::{Record, Taken};
+use linkspan_veth_bridge::Space;
 use linkspan_veth_bridge::kernel::Inside;
 use std::cell::RefCell;
 use std::sync::{MutexGuard, PoisonError};
@@ -141,7 +142,7 @@ impl Host {
         let attempt = Attempt { target, wanted, networks, rules, ports, plan: None, ahead };
         let mut record = self.run.warm.create_record(&file(id), draft)?;
         match self.lay_ahead(&attempt, netns, &mut record) {
-            Ok(inside) => Ok(Ahead { record: Some(record), inside: Some(inside) }),
+            Ok((inside, seen)) => Ok(Ahead { record: Some(record), inside: Some(inside), seen: Some(seen) }),
             Err(refused) => Err(refused.after(self.take_back(record))),
         }
     }
@@ -151,7 +152,7 @@ impl Host {
         attempt: &Attempt<'_>,
         netns: &NetNs,
         record: &mut Record<AttachmentRecord>,
-    ) -> Result<Inside, Error> {
+    ) -> Result<(Inside, Space), Error> {
         let id = record.value().id;
         let mut inside = attempt.inside(netns)?;
         let seen = self.look(attempt, id, &mut inside)?;
@@ -162,7 +163,8 @@ impl Host {
         let links = plan::attach(&attachment, &seen)?;
         record.append(AttachmentRecord { attachment: Some(attachment), ..record.value().clone() })?;
         self.links(|door| door.apply(&links, Some(&mut inside)).map_err(Error::from))?;
-        Ok(inside)
+        let seen = inside.observe()?;
+        Ok((inside, seen))
     }
 
     /// What dead processes had made ahead: whose record nobody keeps.

@@ -307,6 +307,23 @@ impl NetNs {
         identity::is_at(self.as_fd(), Path::new(procfs::THREAD_NETNS))
     }
 
+    /// Tells whether a socket was opened in the namespace: for who opens one anyway, and would know where he is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cookie`], [`Error::KernelTooOld`].
+    ///
+    /// ```
+    /// use linkspan_netns::NetNs;
+    ///
+    /// let socket = std::net::UdpSocket::bind(("127.0.0.1", 0))?;
+    /// assert!(NetNs::current()?.holds(&socket)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn holds(&self, socket: &impl AsFd) -> Result<bool, Error> {
+        Ok(identity::cookie_of(socket)? == self.cookie)
+    }
+
     /// Returns the namespace's identity.
     #[must_use]
     pub const fn cookie(&self) -> Cookie {
