@@ -53,30 +53,38 @@ impl Drop for Lock {
 }
 
 /// The files of locks that nobody holds, open for who locks them next. One that was removed meanwhile is found to be so
-/// once it is locked, or when another name is locked for the first time.
+/// once it is locked, or when there are twice as many as there were when all were looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Idles(Mutex<BTreeMap<String, Idle>>);
+pub(crate) struct Idles(Mutex<Files>);
+
+#[derive(Debug, Default)]
+struct Files {
+    open: BTreeMap<String, Idle>,
+    /// How many were left when all were looked at.
+    seen: usize,
+}
 
 impl Idles {
+    /// So few are kept without a look.
+    const FEW: usize = 8;
     /// So many are kept at most.
     const MANY: usize = 64;
 
     fn keep(&self, name: &str, idle: Idle) {
-        let mut idles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idles.len() >= Self::MANY {
-            idles.clear();
+        let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.open.len() >= (2 * files.seen).clamp(Self::FEW, Self::MANY) {
+            // Names that come mostly follow on names that went.
+            files.open.retain(|_, Idle(held)| linked(held).is_ok_and(|linked| linked));
+            if files.open.len() >= Self::MANY {
+                files.open.clear();
+            }
+            files.seen = files.open.len();
         }
-        idles.insert(name.to_owned(), idle);
+        files.open.insert(name.to_owned(), idle);
     }
 
     fn take(&self, name: &str) -> Option<Idle> {
-        let mut idles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = idles.remove(name);
-        if idle.is_none() {
-            // Names that come mostly follow on names that went.
-            idles.retain(|_, Idle(held)| linked(held).is_ok_and(|linked| linked));
-        }
-        idle
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).open.remove(name)
     }
 }
 
@@ -255,10 +263,10 @@ mod tests {
     fn the_file_of_a_lock_that_another_removed_is_not_kept_open_for_long() {
         let path = std::env::temp_dir().join(format!("linkspan-records-idle-{}", std::process::id()));
         let folder = Folder::open(&path).unwrap();
-        for number in 0..9 {
+        for number in 0..99 {
             let name = format!("n{number}").parse().unwrap();
             drop(folder.lock(&name, Access::Exclusive).unwrap());
-            assert_eq!(folder.idle().0.lock().unwrap().len(), 1);
+            assert!(folder.idle().0.lock().unwrap().open.len() <= Idles::FEW);
             std::fs::remove_file(path.join(lock_file(&name))).unwrap();
         }
         std::fs::remove_dir_all(&path).unwrap();
