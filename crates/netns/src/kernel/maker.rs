@@ -11,7 +11,8 @@ use crate::Error;
 /// A thread that makes namespaces, one after the other, and stands in one that is there in between.
 ///
 /// It is kept, so a namespace costs no thread; and whoever has it made does something else meanwhile, for which the
-/// kernel's half a millisecond is long. It begins on another processor than the caller's where it may run on several.
+/// kernel's half a millisecond is long. It begins on another processor than the caller's where that one may run on
+/// several, for which `sched_setaffinity(2)` is asked; a sandbox may refuse it, and should not kill for it.
 ///
 /// ```
 /// use linkspan_netns::{Maker, NetNs};

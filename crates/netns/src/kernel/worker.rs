@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use nix::errno::Errno;
@@ -20,8 +20,8 @@ pub(super) struct Worker {
     process: u32,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    /// Its number, for one at a time who says where it runs.
-    seat: Mutex<Option<Pid>>,
+    /// Its number, once it runs.
+    tid: Arc<OnceLock<Pid>>,
 }
 
 /// What a job comes to.
@@ -38,12 +38,16 @@ impl<T> Pending<T> {
 impl Worker {
     pub(super) fn start(name: &str) -> Result<Self, Error> {
         let (jobs, queue): (_, Receiver<Job>) = mpsc::channel();
+        let tid = Arc::new(OnceLock::new());
+        let own = Arc::clone(&tid);
         let thread = thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || queue.into_iter().for_each(|job| job()))
+            .spawn(move || {
+                own.get_or_init(gettid);
+                queue.into_iter().for_each(|job| job());
+            })
             .map_err(|source| Error::Thread { source })?;
-        let seat = Mutex::default();
-        Ok(Self { process: process::id(), jobs: Some(jobs), thread: Some(thread), seat })
+        Ok(Self { process: process::id(), jobs: Some(jobs), thread: Some(thread), tid })
     }
 
     pub(super) fn run<T: Send + 'static>(
@@ -67,20 +71,17 @@ impl Worker {
         Ok(Pending(result))
     }
 
-    /// Has a job begun on another processor than this one, where the thread may run on another: a scheduler that wakes
-    /// it beside who woke it has it wait until he waits. Where it goes on is the scheduler's again.
+    /// Has a job begun on another processor than this one, where the caller may run on another: a scheduler that wakes
+    /// the thread beside who woke it has it wait until he waits. Then it may go on wherever the caller may.
     pub(super) fn begin_aside<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Pending<T>, Error> {
-        let mut seat = self.seat.lock().unwrap_or_else(PoisonError::into_inner);
-        let tid = seat.map_or_else(|| self.run(gettid), Ok)?;
-        *seat = Some(tid);
-        let wherever = unseat(tid);
+        let aside = self.tid.get().and_then(|tid| Some((*tid, move_aside(*tid).ok()??)));
         let begun = self.begin(job);
-        // Where that is refused, as what came before may be by a sandbox, it stays where it is.
-        if let Ok(Some(processors)) = wherever {
-            let _ = sched_setaffinity(tid, &processors);
+        // Where that is refused, the next job of a caller who may run here finds it allowed again.
+        if let Some((tid, wherever)) = aside {
+            let _ = sched_setaffinity(tid, &wherever);
         }
         begun
     }
@@ -90,16 +91,19 @@ impl Worker {
     }
 }
 
-/// Takes the processor of the calling thread from those of another; says which those were, if others are left.
-fn unseat(tid: Pid) -> Result<Option<CpuSet>, Errno> {
-    let wherever = sched_getaffinity(tid)?;
+/// Moves another thread to the processors where the calling one may run but does not; says where it may, if those are
+/// more than one.
+///
+/// They are asked for each time: a list that was kept would keep the thread from processors that come later.
+fn move_aside(tid: Pid) -> Result<Option<CpuSet>, Errno> {
+    let wherever = sched_getaffinity(Pid::from_raw(0))?;
     let mut elsewhere = wherever;
     elsewhere.unset(sched_getcpu()?)?;
-    let alone = elsewhere == CpuSet::new();
-    if !alone {
-        sched_setaffinity(tid, &elsewhere)?;
+    if elsewhere == CpuSet::new() {
+        return Ok(None);
     }
-    Ok((!alone).then_some(wherever))
+    sched_setaffinity(tid, &elsewhere)?;
+    Ok(Some(wherever))
 }
 
 impl Drop for Worker {
@@ -110,5 +114,61 @@ impl Drop for Worker {
         if let Some(thread) = self.thread.take().filter(|_| self.process == process::id()) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(cpu: usize) -> CpuSet {
+        let mut set = CpuSet::new();
+        set.set(cpu).unwrap();
+        set
+    }
+
+    /// The processors of a list.
+    fn of(set: &CpuSet) -> Vec<usize> {
+        (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap()).collect()
+    }
+
+    /// A thread that may run wherever this one may.
+    fn other() -> (Worker, Pid) {
+        let worker = Worker::start("aside").unwrap();
+        worker.run(|| ()).unwrap();
+        let tid = *worker.tid.get().unwrap();
+        (worker, tid)
+    }
+
+    #[test]
+    fn a_thread_is_kept_off_the_callers_processor_and_of_no_other() {
+        let mine = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        if of(&mine).len() < 2 {
+            println!("skipped: there is one processor");
+            return;
+        }
+        let (_worker, tid) = other();
+        let wherever = move_aside(tid).unwrap().unwrap();
+        assert_eq!(wherever, mine);
+        assert_eq!(of(&sched_getaffinity(tid).unwrap()).len(), of(&mine).len() - 1);
+    }
+
+    #[test]
+    fn once_it_began_a_thread_may_run_wherever_its_caller_may() {
+        let (worker, tid) = other();
+        for _ in 0..3 {
+            worker.begin_aside(|| ()).unwrap().wait().unwrap();
+            assert_eq!(sched_getaffinity(tid), sched_getaffinity(Pid::from_raw(0)));
+        }
+    }
+
+    #[test]
+    fn of_one_processor_nobody_is_kept_off() {
+        let (worker, tid) = other();
+        let before = sched_getaffinity(tid).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &only(of(&before)[0])).unwrap();
+        assert_eq!(move_aside(tid), Ok(None));
+        assert_eq!(sched_getaffinity(tid).unwrap(), before);
+        worker.begin_aside(|| ()).unwrap().wait().unwrap();
     }
 }

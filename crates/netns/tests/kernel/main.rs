@@ -4,7 +4,6 @@
 
 mod identity;
 mod lab;
-mod maker;
 mod pin;
 mod place;
 mod run;
