@@ -1,4 +1,4 @@
-//! Forty containers, by several threads of one process.
+//! A hundred containers, by several threads of one process.
 
 use std::io;
 use std::thread;
@@ -12,7 +12,7 @@ use crate::report;
 use crate::world::{Attached, Trouble, World};
 
 const THREADS: [u16; 3] = [1, 2, 8];
-const CONTAINERS: u16 = 40;
+const CONTAINERS: u16 = 100;
 const FIRST_PORT: u16 = 40_000;
 
 pub(crate) fn measure() -> Result<(), Trouble> {
@@ -43,8 +43,8 @@ pub(crate) fn measure() -> Result<(), Trouble> {
                 .resting(REAPED),
             ],
         )?;
-        report::operation("attach 40, by threads", threads, &attach);
-        report::operation("detach 40, by threads", threads, &detach);
+        report::operation("attach 100, by threads", threads, &attach);
+        report::operation("detach 100, by threads", threads, &detach);
     }
     Ok(())
 }
