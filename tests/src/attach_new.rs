@@ -47,6 +47,8 @@ fn a_container_and_its_namespace_come_at_once() {
                 reaches(world.remote(), (world.host_address(family), 8080).into());
             }
             assert_eq!(world.linkspan("reconcile").ok(), "the host is as the records say\n");
+            let again = world.host.attach(&netns, &wanted("other", &network, 8081));
+            assert!(matches!(again, Err(Error::NamespaceTaken { .. })), "{again:?}");
             // The server holds the namespace, which else would end with its pin.
             world.host.detach(attachment.id()).unwrap();
             NetNs::unpin(PIN).unwrap();
@@ -80,10 +82,13 @@ fn whatever_is_refused_leaves_no_namespace() {
             let twice = wanted("web", &network, 8080).on(Endpoint::of(&network));
             let refused = world.host.attach_new(PIN, &twice).unwrap_err();
             assert!(matches!(refused, Error::TwiceOn { .. }), "{refused}");
+            let within = container("web").on(Endpoint::of(&network).link("lo".parse().unwrap()));
+            let refused = world.host.attach_new(PIN, &within).unwrap_err();
+            assert!(matches!(refused, Error::Links(_)), "{refused}");
             let missing = Path::new("/proc/self/nowhere/web");
             let refused = world.host.attach_new(missing, &wanted("web", &network, 8080)).unwrap_err();
             assert!(matches!(refused, Error::Namespace(_)), "{refused}");
-            before.assert_unchanged("four refusals");
+            before.assert_unchanged("five refusals");
 
             fs::write(PIN, "of others").unwrap();
             let refused = world.host.attach_new(PIN, &wanted("web", &network, 8080)).unwrap_err();
@@ -145,12 +150,13 @@ const BROKEN: &str = "LINKSPAN_ATTACH_NEW";
 const TEST: &str = "attach_new::whoever_is_broken_leaves_nothing_but_the_pin_that_it_asked_for";
 
 /// The calls that are broken, how, and of how many of each one in every run of the tests.
-const BREAKS: [(&str, Effect, usize); 11] = [
+const BREAKS: [(&str, Effect, usize); 12] = [
     ("ftruncate", Effect::Killed, 2),
     ("mount", Effect::Killed, 1),
     ("mount", Effect::Refused("ENOMEM"), 1),
     ("renameat", Effect::Killed, 2),
     ("renameat", Effect::Refused("ENOSPC"), 2),
+    ("sched_setaffinity", Effect::Refused("EPERM"), 1),
     ("sendto", Effect::Killed, 3),
     ("sendto", Effect::Refused("ENOBUFS"), 3),
     ("setns", Effect::Refused("EPERM"), 1),

@@ -338,6 +338,7 @@ impl Granted {
         rules_of(&self.published)
     }
 
+    /// The attachment in this namespace.
     pub(crate) fn within(self, namespace: Namespace) -> Attachment {
         let Self { id, name, endpoints, published } = self;
         Attachment { id, name, namespace, endpoints, published }

@@ -1,4 +1,5 @@
-//! Who has which name, namespace and port of the host: one ledger, so that one commit claims all or nothing.
+//! Who has which name, namespace and port of the host: one ledger, so that one commit claims all or nothing;
+//! a namespace that is only being made is claimed by another.
 
 use crate::{AttachmentId, ContainerName};
 use linkspan_net_types::{Port, Protocol};

@@ -277,13 +277,16 @@ pub(crate) fn bring_up(record: &NetworkRecord, forwarding: bool, seen: &Seen) ->
 /// Refuses a bridge that someone put in the place of one of ours. One of ours that is down is as good as none: it was
 /// never finished, or somebody stopped it.
 pub(crate) fn recognise(instance: Instance, networks: &[DefinedNetwork], seen: &Seen) -> Result<(), Error> {
-    for network in networks.iter().filter(|network| !network.link_given) {
+    for network in networks {
         let (name, ours) = (network.link, mark::of_bridge(instance, network.link));
-        let there = seen.host.links.get(name.as_str());
-        if let Some(mac) = there.and_then(|link| link.mac).filter(|mac| *mac != ours) {
+        let there = seen.host.links.get(name.as_str()).ok_or(links::Error::NoBridge { name })?;
+        if network.link_given {
+            continue;
+        }
+        if let Some(mac) = there.mac.filter(|mac| *mac != ours) {
             return Err(links::Error::NotOurs { name, mac: Some(mac), ours }.into());
         }
-        if there.is_some_and(|link| !link.up) {
+        if !there.up {
             return Err(links::Error::NoBridge { name }.into());
         }
     }

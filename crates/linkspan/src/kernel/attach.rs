@@ -118,7 +118,7 @@ impl Host {
         }
     }
 
-    /// Claims all or nothing; what a dead container holds of it is released first.
+    /// Claims all or nothing, but for a namespace that is coming; what a dead container holds of it is released first.
     fn claim(&self, attempt: &Attempt<'_>) -> Result<Claimed, Error> {
         self.insist(|| self.try_claim(attempt))
     }
@@ -489,7 +489,8 @@ impl<'a> Attempt<'a> {
         (0..self.wanted.endpoints().len()).map(move |place| id.host_end(place))
     }
 
-    /// Looks into the container; where that was done ahead, nobody has come there since but by its host ends.
+    /// Looks into the container; where that was done ahead, nothing has come there since but by its host ends, and from
+    /// routers of IPv6.
     fn look_inside(
         &self,
         inside: &mut Inside,
@@ -497,7 +498,8 @@ impl<'a> Attempt<'a> {
         id: AttachmentId,
     ) -> Result<Space, links::Error> {
         let is_there = |end: IfName| outside.host.links.contains_key(end.as_str());
-        let seen = self.ahead.borrow_mut().seen.take().filter(|_| self.host_ends(id).all(is_there));
+        let stands = self.host_ends(id).all(is_there) && !self.networks.iter().any(DefinedNetwork::has_ipv6);
+        let seen = self.ahead.borrow_mut().seen.take().filter(|_| stands);
         seen.map_or_else(|| inside.observe(), Ok)
     }
 

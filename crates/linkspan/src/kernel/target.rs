@@ -77,7 +77,8 @@ impl Host {
     /// It does what [`NetNs::create`] and [`attach`](Self::attach) do, and takes less: the namespace is made on a thread
     /// that is kept for the next one, and what needs none is done meanwhile. The pin is the caller's, as that of `create`:
     /// [`detach_and_end`](Self::detach_and_end) removes it, and [`NetNs::unpin`] does behind a plain detach, and where
-    /// whoever was at it was killed. Until the attachment is on record, nothing of ours tells of the pin.
+    /// whoever was at it was killed. Until the attachment is on record, nothing of ours tells of the pin. That no namespace
+    /// can be made is told last, when all else was granted, and all of that is taken back.
     ///
     /// As long as this value is there, the process has one thread more, and may not leave its user namespace
     /// (unshare(2)).
